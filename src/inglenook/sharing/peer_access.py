@@ -1,0 +1,27 @@
+"""Who calls a server-to-server route: a member's server, by the token it got for that very sharing (spec/05 §12.0).
+
+A token of an app or of an ordinary client never opens these routes, whatever its scope (spec/04 §30.28).
+"""
+
+from __future__ import annotations
+
+from inglenook.identity.caller import Caller
+from inglenook.kernel.errors import Forbidden, NotFound
+from inglenook.sharing.documents import DOCTYPE, NO_MEMBER, Sharing, load
+
+
+async def require_peer(caller: Caller, sharing_id: str, verb: str) -> tuple[Sharing, int]:
+    """The sharing, and the index of the member whose server calls; `verb` is what the route needs beside GET.
+
+    Raises NoToken, InvalidToken, ExpiredToken, Gone (this instance has moved), Forbidden (not for this sharing,
+    not this verb, not a server's token), DocumentNotFound, NotFound (the client belongs to no member)."""
+    permit = await caller.permit()
+    if permit.client_kind != "sharing":
+        raise Forbidden
+    for needed in ("GET", verb):
+        permit.require_id(needed, DOCTYPE, sharing_id)
+    sharing = await caller.instance.store.read(lambda view: load(view, sharing_id))
+    index = sharing.member_of_client(permit.client_id)
+    if index is None:
+        raise NotFound(NO_MEMBER)
+    return sharing, index
