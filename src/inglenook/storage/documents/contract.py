@@ -224,6 +224,10 @@ class Reader(Protocol):
         """Live documents ordered by the bytes of their id, from `start` to `end` (reversed: from `start` down)."""
         ...
 
+    def count_docs(self, doctype: str, *, start: str = "", end: str | None = None) -> int:
+        """The number of live documents with start <= id < end (end None: no bound), by the bytes of their id."""
+        ...
+
     def doctypes(self) -> list[str]:
         """The doctypes that have a database, by name."""
         ...
@@ -238,6 +242,10 @@ class Reader(Protocol):
 
     def changes(self, doctype: str, *, since: int = 0, limit: int = 100, descending: bool = False) -> list[FeedEntry]:
         """Documents of a doctype changed after `since`, by sequence; descending starts at the newest, `since` ignored."""
+        ...
+
+    def count_changes(self, doctype: str, *, since: int = 0) -> int:
+        """The number of documents of a doctype changed after `since`: the length of `changes` without a limit."""
         ...
 
     # -- journal
