@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from inglenook.files import tree
+from inglenook.files.documents import Item
 from inglenook.kernel.shared_tree import SharedTree
 from inglenook.storage.documents.contract import Change, Document, Reader, Record, Writer
 
@@ -198,10 +199,10 @@ def track_document(tx: Writer, change: Change, rules: Sequence[TrackedRule]) -> 
                 shared.infos[rule.sharing] = {"rule": shared.infos[rule.sharing]["rule"], "removed": True}
                 touched = True
         elif selects(rule, new.id, new.body) or (change.old is not None and selects(rule, new.id, change.old.body)):
-            touched |= not shared.live(rule.sharing) or not shared.knows(new.rev)
+            touched |= not shared.live(rule.sharing) or not (shared.knows(new.rev) and shared.knows(change.written))
             shared.infos[rule.sharing] = {**carried(shared, rule.sharing), "rule": rule_index(shared, rule)}
     if touched:
-        finish(tx, shared, new.rev)
+        finish(tx, shared, change.written, new.rev)
 
 
 def track_file(tx: Writer, change: Change, rules: Sequence[TrackedRule]) -> None:
@@ -232,12 +233,14 @@ def track_file(tx: Writer, change: Change, rules: Sequence[TrackedRule]) -> None
         move_below(tx, new.id, old.body.get("dir_id"), new.body.get("dir_id"), rules)
 
 
-def finish(tx: Writer, shared: Shared, rev: str) -> None:
-    """Learn the written revision, note who has it already, save."""
-    learn(tx, shared, rev)
+def finish(tx: Writer, shared: Shared, *revs: str) -> None:
+    """Learn what was written (and the winner, when that is another revision), note who has it already, save."""
+    for rev in revs:
+        if not shared.knows(rev):
+            learn(tx, shared, rev)
     sharing, index, received = origin(tx)
-    if received == rev and sharing in shared.infos:
-        shared.infos[sharing].setdefault("known", {})[index] = rev
+    if received in revs and sharing in shared.infos:
+        shared.infos[sharing].setdefault("known", {})[index] = received
     save(tx, shared)
 
 
@@ -252,7 +255,7 @@ def move_below(tx: Writer, folder: str, before: str | None, after: str | None, r
     gained = [r for sid, r in entered.items() if sid not in left]
     if not lost and not gained:
         return
-    for document in tree.descendants(tx, folder):
+    for document in tree.walk(tx, folder):
         shared = load(tx, FILES, document.id)
         is_file = document.body.get("type") == "file"
         touched = False
@@ -315,7 +318,7 @@ def selects(rule: TrackedRule, id: str, body: Mapping[str, Any]) -> bool:
     return isinstance(value, str) and value in rule.values
 
 
-def memberships(view: Reader, file: Document, rules: Sequence[TrackedRule]) -> dict[str, TrackedRule]:
+def memberships(view: Reader, file: Document | Item, rules: Sequence[TrackedRule]) -> dict[str, TrackedRule]:
     """The sharings that a live file or folder is in, each with the first rule that takes it in.
 
     What is in the trash is in none. The root folder of a sharing is not tracked (spec/05 §7 step 4a).
@@ -378,7 +381,7 @@ def matching(view: Reader, rule: TrackedRule) -> Iterator[str]:
             if document.body.get("type") == "file":
                 yield value
             else:
-                yield from (d.id for d in tree.descendants(view, value))
+                yield from (item.id for item in tree.walk(view, value))
     elif rule.doctype == FILES and rule.selector == "referenced_by":
         for value in rule.values:
             doctype, _, id = value.partition("/")

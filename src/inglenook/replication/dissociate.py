@@ -1,0 +1,123 @@
+"""A removal received from a member: what is here is replaced by a copy of its own (spec/05 §16.3, §16.4).
+
+The shared id is given up, so that it can come back later; the content stays with the person, in the trash, in the
+folder of what is no longer shared, or in place. No byte is copied: the copy names the same content.
+"""
+
+from __future__ import annotations
+
+from inglenook.files import tree
+from inglenook.files.documents import TRASH_ID, Item
+from inglenook.files.fixed_directories import ensure_no_longer_shared
+from inglenook.files.store import create_item, delete_item, hold_content_of
+from inglenook.kernel.names import conflict_name
+from inglenook.kernel.rules import SharingRule
+from inglenook.replication.exchange import FILES, Body, Exchange
+from inglenook.sharing import tracking
+from inglenook.storage.documents.contract import Writer
+
+
+def dissociate(tx: Writer, ex: Exchange, rule_index: int, item: Item) -> None:
+    """Take a file or folder out of the sharing, because another member has removed it."""
+    if item.is_file:
+        dissociate_file(tx, ex, ex.sharing.rules[rule_index], item)
+    else:
+        dissociate_folder(tx, ex, item)
+
+
+def dissociate_folder(tx: Writer, ex: Exchange, item: Item) -> None:
+    """Copy a folder with all that is below it into the trash under new ids, then delete the old ones."""
+    if tree.Lineage(tx).in_trash(item):
+        return
+    below = list(tree.walk(tx, item.id))
+    where = tree.Lineage(tx).path_of(item.dir_id) or "/"
+    copies = {item.id: copy_item(tx, item, TRASH_ID, restore_path=where)}
+    for inner in below:
+        copies[inner.id] = copy_item(tx, inner, copies[inner.dir_id], trashed=True, name=inner.name)
+    for old in [*reversed(below), item]:
+        give_up(tx, ex, old)
+
+
+def dissociate_file(tx: Writer, ex: Exchange, rule: SharingRule, item: Item) -> None:
+    """Copy a file to where it belongs now, then delete the old id."""
+    if item.trashed:
+        return
+    references = [r for r in item.references if f"{r['type']}/{r['id']}" not in rule.values]
+    if rule.selector == "referenced_by" and ex.sharing.owner:
+        body = {**item.body, "referenced_by": references}
+        delete_first(tx, ex, item)
+        place_copy(tx, ex, item, body, item.dir_id, item.name)
+    elif not references:
+        where = tree.Lineage(tx).path_of(item.dir_id) or "/"
+        copy_item(tx, item, TRASH_ID, restore_path=where, trashed=True, references=references)
+        give_up(tx, ex, item)
+    else:
+        place = ensure_no_longer_shared(tx, ex.instance.locale)
+        copy_item(tx, item, place.id, references=references)
+        give_up(tx, ex, item)
+
+
+def delete_first(tx: Writer, ex: Exchange, item: Item) -> None:
+    """Free the name of a file that is replaced in its place; its content is kept by a passing holder."""
+    content = tx.content(FILES, item.id)
+    if content is not None:
+        tx.hold("passing", item.id, content)
+    give_up(tx, ex, item)
+
+
+def place_copy(tx: Writer, ex: Exchange, item: Item, body: Body, dir_id: str, name: str) -> None:
+    """Put the copy where the original was."""
+    id = tx.new_id()
+    content = tx.content("passing", item.id)
+    create_item(tx, id, without_empty({**body, "dir_id": dir_id, "name": name}))
+    if content is not None:
+        tx.hold(FILES, id, content)
+    tx.release("passing", item.id)
+
+
+def copy_item(
+    tx: Writer,
+    item: Item,
+    dir_id: str,
+    *,
+    restore_path: str = "",
+    trashed: bool = False,
+    name: str = "",
+    references: list[dict[str, str]] | None = None,
+) -> str:
+    """A copy under a new id in a folder, with a name that is free there; gives the new id."""
+    if not name:
+        name = item.name
+        if tree.taken(tx, dir_id, name):
+            # the rule of file names also for folders, as the reference does (spec/05 trap 28)
+            name = conflict_name(name, is_file=True, taken=lambda other: tree.taken(tx, dir_id, other))
+    body: Body = {**item.body, "dir_id": dir_id, "name": name, "restore_path": restore_path}
+    if item.is_file:
+        body["trashed"] = trashed
+    if references is not None:
+        body["referenced_by"] = references
+    id = tx.new_id()
+    create_item(tx, id, without_empty(body))
+    if item.is_file:
+        hold_content_of(tx, item.id, id)
+    return id
+
+
+def without_empty(body: Body) -> Body:
+    """A body without the members that are absent when empty (spec/02 §25.6)."""
+    return {k: v for k, v in body.items() if not (k in ("restore_path", "referenced_by") and not v)}
+
+
+def give_up(tx: Writer, ex: Exchange, item: Item) -> None:
+    """Delete an old id. The owner remembers it as dissociated, so that it may come back and others are told."""
+    delete_item(tx, item)
+    shared = tracking.load(tx, FILES, item.id)
+    info = shared.infos.get(ex.sharing.id)
+    if info is None:
+        return
+    if ex.sharing.owner:
+        known = {**info.get("known", {}), str(ex.index): shared.leaf}
+        shared.infos[ex.sharing.id] = {"rule": info["rule"], "removed": True, "dissociated": True, "known": known}
+    else:
+        del shared.infos[ex.sharing.id]
+    tracking.save(tx, shared)

@@ -1,0 +1,115 @@
+"""One exchange between two members: whose changes are applied here, in which sharing, and by which means.
+
+What a peer sends is read into a `Received` document at the door, so that everything behind it works on checked
+shapes (spec/05 §12.2, §12.4). All `apply_*` functions of this package run inside a transaction, decide and write;
+none of them calls the network. When a folder is needed that only the sender knows, they raise `ParentMissing`
+before anything is written, and the service fetches it and tries again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from inglenook.environment import Randomness
+from inglenook.identity.instance import Instance
+from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter
+from inglenook.kernel.revisions import parse, wire_to_chain
+from inglenook.kernel.rules import SharingRule
+from inglenook.sharing import tracking
+from inglenook.sharing.documents import Sharing
+
+FILES = "io.cozy.files"
+
+Body = dict[str, Any]
+
+
+class Safety(BadRequest):
+    """A change that would reach outside of what is shared (spec/05 §12.0)."""
+
+    def __init__(self) -> None:
+        super().__init__("Operation aborted")
+
+
+class ParentMissing(DomainError):
+    """A folder that the received document lies in is not known here; the sender can tell of it."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__("This folder was not found")
+        self.id = id
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A document as it was received, in the identifiers of this side. `chain` is its history, oldest first."""
+
+    id: str
+    chain: list[str]
+    body: Body = field(default_factory=dict[str, Any])
+    deleted: bool = False
+
+    @property
+    def rev(self) -> str:
+        """The revision that the other side has."""
+        return self.chain[-1]
+
+    def text(self, name: str) -> str:
+        """A member that must be a string; empty when it is not there."""
+        value = self.body.get(name)
+        return value if isinstance(value, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Who sends (`index` among the members), in which sharing, to which instance; and the sources of chance and time."""
+
+    instance: Instance
+    sharing: Sharing
+    index: int
+    random: Randomness
+    now: str
+
+    @property
+    def key(self) -> bytes:
+        """The key of identifiers of this pair; empty when there is none."""
+        credentials = self.sharing.credentials_for(self.index)
+        return credentials.xor_key if credentials else b""
+
+    def rules(self, doctype: str) -> Iterable[tuple[int, SharingRule]]:
+        """The rules that take in documents of a doctype, with their indexes (local ones are not replicated)."""
+        return ((i, r) for i, r in enumerate(self.sharing.rules) if r.doctype == doctype and not r.local)
+
+    def came(self, rev: str) -> str:
+        """The origin of a transaction that applies a revision received from this member."""
+        return tracking.came_from(self.sharing.id, self.index, rev)
+
+
+def read_document(document: Body) -> Received:
+    """A document of a bulk or a metadata request. Raises BadRequest for a missing id or revision or bad history."""
+    id, rev = document.get("_id"), document.get("_rev")
+    if not isinstance(id, str) or not id or id.startswith("_"):
+        raise BadRequest("An identifier is missing")
+    if not isinstance(rev, str) or not rev:
+        raise BadRequest("A revision is missing")
+    parse(rev)
+    revisions = document.get("_revisions")
+    chain = wire_to_chain(revisions) if isinstance(revisions, dict) else [rev]
+    if not chain or chain[-1] != rev:
+        chain = [*chain, rev] if not chain else [rev]
+    body = {name: value for name, value in document.items() if not name.startswith("_")}
+    return Received(id, chain, body, document.get("_deleted") is True)
+
+
+def md5_of(received: Received) -> str:
+    """The MD5 that a file document announces. Raises InvalidParameter when there is none."""
+    md5 = received.text("md5sum")
+    if not md5:
+        raise InvalidParameter("Invalid hash", parameter="md5sum")
+    return md5
+
+
+def next_revision(chain: list[str], random: Randomness) -> list[str]:
+    """One more revision at the end of a history, by chance: the receiver has changed something (spec/05 §5.6)."""
+    generation, _ = parse(chain[-1])
+    return [*chain, f"{generation + 1}-{random.bytes(16).hex()}"]

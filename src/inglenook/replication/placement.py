@@ -1,0 +1,130 @@
+"""Where a received file or folder goes: its parent, and what happens when its name is taken (spec/05 §14.3, §16, §17).
+
+A sender says where a document lies by `dir_id`; nothing can be placed outside of the sharing folder, whatever it
+says (spec/05 §14.1).
+"""
+
+from __future__ import annotations
+
+from inglenook.files import tree
+from inglenook.files.documents import ROOT_ID, TRASH_ID, Item
+from inglenook.files.store import create_item, touch_directories_below, update_item
+from inglenook.kernel.errors import Unprocessed
+from inglenook.kernel.names import conflict_name
+from inglenook.kernel.rules import SharingRule
+from inglenook.replication.exchange import Body, Exchange, ParentMissing, Received, Safety, next_revision
+from inglenook.sharing import folder
+from inglenook.storage.documents.contract import Writer
+
+
+def parent_of(tx: Writer, ex: Exchange, received: Received) -> str:
+    """The id of the folder that a received document goes into; the sharing folder when it names none.
+
+    Raises ParentMissing (only the sender knows the folder), Safety (outside of the sharing), Unprocessed (the
+    folder is in the trash here)."""
+    dir_id = received.text("dir_id")
+    if not dir_id:
+        return folder.ensure_sharing_folder(tx, ex.instance, ex.sharing).id
+    place = tree.get(tx, dir_id)
+    if place is None:
+        raise ParentMissing(dir_id)
+    check_inside(tx, ex, place)
+    return dir_id
+
+
+def check_inside(tx: Writer, ex: Exchange, place: Item) -> None:
+    """Check that a folder is the sharing folder or lies below it. Raises Safety, Unprocessed."""
+    root = folder.find_sharing_folder(tx, ex.sharing)
+    above = [place, *tree.Lineage(tx).ancestors(place)]
+    if place.is_directory and root is not None and any(step.id == root.id for step in above):
+        return
+    if place.is_directory and any(step.id == TRASH_ID for step in above) and place.id not in (TRASH_ID, ROOT_ID):
+        raise Unprocessed("Parent directory is in the trash")
+    raise Safety
+
+
+def settle_name(
+    tx: Writer, ex: Exchange, dir_id: str, name: str, id: str, chain: list[str] | None
+) -> tuple[str, list[str] | None]:
+    """Make room for a received name: the owner's document keeps it, whatever the revisions (spec/05 §17.3).
+
+    Gives the name to write, and the history: one revision longer when the name is not the one received."""
+    there = tree.child(tx, dir_id, name)
+    if there is None or there.id == id:
+        return name, chain
+    free = conflict_name(name, is_file=there.is_file, taken=lambda other: tree.taken(tx, dir_id, other))
+    if ex.sharing.owner:
+        return free, next_revision(chain, ex.random) if chain else None
+    rename_local(tx, ex, there, free)
+    return name, chain
+
+
+def rename_local(tx: Writer, ex: Exchange, item: Item, name: str) -> None:
+    """Rename an item of this side as its user would, so that the others learn of it."""
+    before, tx.origin = tx.origin, ""
+    metadata = {**item.cozy_metadata, "updatedAt": ex.now}
+    renamed = update_item(tx, item, {**item.body, "name": name, "cozyMetadata": metadata})
+    touch_directories_below(tx, renamed)
+    tx.origin = before
+
+
+def recreate_folder(tx: Writer, ex: Exchange, id: str, found: Body) -> None:
+    """Make a folder that was missing here from what the sender tells of it (spec/05 §14.3): a local creation."""
+    if tree.get(tx, id) is not None:
+        return
+    received = Received(id, [], found)
+    dir_id = parent_of(tx, ex, received)
+    before, tx.origin = tx.origin, ""
+    name, _ = settle_name(tx, ex, dir_id, received.text("name"), id, None)
+    create_item(tx, id, folder_body(found, dir_id, name))
+    tx.origin = before
+
+
+FOLDER_FIELDS = ("tags", "created_at", "updated_at")
+FOLDER_METADATA = (
+    "doctypeVersion",
+    "metadataVersion",
+    "createdAt",
+    "createdByApp",
+    "createdByAppVersion",
+    "createdOn",
+    "updatedAt",
+    "trashedAt",
+    "trashedBy",
+    "sourceAccount",
+    "sourceAccountIdentifier",
+)
+CERTIFIED = ("carbonCopy", "electronicSafe")
+
+
+def folder_body(received: Body, dir_id: str, name: str, local: Body | None = None) -> Body:
+    """The body of a folder with the fields that are taken from the sender (spec/05 §14.4), the others as they are."""
+    kept = {k: v for k, v in (local or {}).items() if k not in (*FOLDER_FIELDS, "metadata", "cozyMetadata")}
+    body: Body = {**kept, "type": "directory", "name": name, "dir_id": dir_id}
+    body.update({k: received[k] for k in FOLDER_FIELDS if received.get(k)})
+    if metadata := uncertified(received.get("metadata")):
+        body["metadata"] = metadata
+    sent = received.get("cozyMetadata")
+    if isinstance(sent, dict):
+        body["cozyMetadata"] = {k: sent[k] for k in FOLDER_METADATA if sent.get(k) is not None}
+    for keep in ("favorite",):
+        if local and keep in local.get("cozyMetadata", {}):
+            body.setdefault("cozyMetadata", {})[keep] = local["cozyMetadata"][keep]
+    return body
+
+
+def uncertified(metadata: object) -> Body:
+    """A map of metadata without the keys that only a certified source may set (spec/05 §18)."""
+    if not isinstance(metadata, dict):
+        return {}
+    return {k: v for k, v in metadata.items() if k not in CERTIFIED}
+
+
+def new_item_rule(ex: Exchange, doctype: str, references: set[str]) -> tuple[int, SharingRule] | None:
+    """The rule that takes in a new file or folder (spec/05 §6.2); `references` as `type/id`."""
+    for index, rule in ex.rules(doctype):
+        if rule.selector != "referenced_by":
+            return index, rule
+        if references and references <= set(rule.values):
+            return index, rule
+    return None
