@@ -224,8 +224,8 @@ class Reader(Protocol):
         """Live documents ordered by the bytes of their id, from `start` to `end` (reversed: from `start` down)."""
         ...
 
-    def count_docs(self, doctype: str, *, start: str = "", end: str | None = None) -> int:
-        """The number of live documents with start <= id < end (end None: no bound), by the bytes of their id."""
+    def rank(self, doctype: str, id: str) -> int:
+        """The number of live documents whose id comes before `id`, by the bytes."""
         ...
 
     def doctypes(self) -> list[str]:
@@ -244,7 +244,7 @@ class Reader(Protocol):
         """Documents of a doctype changed after `since`, by sequence; descending starts at the newest, `since` ignored."""
         ...
 
-    def count_changes(self, doctype: str, *, since: int = 0) -> int:
+    def pending(self, doctype: str, since: int) -> int:
         """The number of documents of a doctype changed after `since`: the length of `changes` without a limit."""
         ...
 
