@@ -57,20 +57,34 @@ PHOTOS = {"en": "Photos", "fr": "Photos", "es": "Fotos", "de": "Fotos"}
 ADMINISTRATIVE_REFERENCE = {"id": "io.cozy.apps/administrative", "type": "io.cozy.apps"}
 
 
-def ensure_fixed_directory(
-    tx: Writer, which: FixedDirectory, locale: str, stamp: Stamp, random: Randomness
-) -> Item:
+def ensure_shared_with_me(tx: Writer, instance: Instance) -> Item:
+    """`Inbox of sharings`, where received sharings arrive. Raises Conflict when a file has its place."""
+    return ensure_fixed_directory(tx, instance, "shared-with-me")
+
+
+def ensure_no_longer_shared(tx: Writer, instance: Instance) -> Item:
+    """`No longer shared`. Raises Conflict when something else has its place."""
+    return ensure_fixed_directory(tx, instance, "no-longer-shared")
+
+
+def ensure_shared_drives(tx: Writer, instance: Instance) -> Item:
+    """`Drives`. Raises Conflict when a file has its place."""
+    return ensure_fixed_directory(tx, instance, "shared-drives")
+
+
+def ensure_fixed_directory(tx: Writer, instance: Instance, which: FixedDirectory) -> Item:
     """A directory with a fixed id, made when it is missing.
 
     Found in the trash, the first two come back empty (each of their children is put in the trash by itself), the
     drives stay there. Where another directory has this path, that one is used; for `no-longer-shared` this raises
     Conflict."""
-    id, name = IDS[which], translated(NAMES[which], locale)
+    stamp = Stamp(instance.env.clock.timestamp(), instance.url())
+    id, name = IDS[which], translated(NAMES[which], instance.locale)
     item = tree.get(tx, id)
     if item is not None:
         if which == "shared-drives" or not Lineage(tx).in_trash(item):
             return item
-        return _restored_empty(tx, item, stamp, random)
+        return _restored_empty(tx, item, stamp, instance.env.random)
     parent_id = _parent_of(tx, which)
     there = tree.child(tx, parent_id, name)
     if there is not None:

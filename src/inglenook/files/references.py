@@ -142,6 +142,12 @@ def referring(
     return ReferringPage(found[:limit], total, cursor)
 
 
+def count_referenced(view: Reader, doctype: str, id: str) -> int:
+    """How many files and directories carry a reference to a document."""
+    prefix = reference_prefix(doctype, id)
+    return view.index_count(REFERENCES, start=prefix, end=after(prefix))
+
+
 def find_all(view: Reader, ids: Iterable[str]) -> list[Item]:
     """Files and directories by their ids, each once. Raises NotFound when one is missing."""
     found: list[Item] = []

@@ -10,10 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, Item
-from inglenook.files.indexes import CHILDREN, NAMES, after, child_key, children_prefix, name_key
+from inglenook.files.indexes import (
+    CHILDREN,
+    NAMES,
+    REFERENCES,
+    after,
+    child_key,
+    children_prefix,
+    name_key,
+    reference_prefix,
+)
 from inglenook.kernel.errors import BadRequest, NotFound
 from inglenook.kernel.names import clean_path
-from inglenook.storage.documents.contract import Body, Reader
+from inglenook.storage.documents.contract import Body, Document, Reader
 
 MAX_DEPTH = 512
 WALK_PAGE = 500
@@ -186,6 +195,11 @@ def path_of(view: Reader, item: Item) -> str:
     return path
 
 
+def present(view: Reader, document: Document) -> Body:
+    """`with_path` for a stored document (the presenter of `documents.presenting`)."""
+    return with_path(view, document.id, document.body)
+
+
 def with_path(view: Reader, id: str, body: Body) -> Body:
     """A raw body of `io.cozy.files` with the `path` that a directory shows (spec/01 §14, spec/02 §10).
 
@@ -257,3 +271,17 @@ def has_children(view: Reader, dir_id: str) -> bool:
     """Whether anything is in a directory."""
     prefix = children_prefix(dir_id)
     return bool(view.index(CHILDREN, start=prefix, end=after(prefix), limit=1))
+
+
+def referencing(view: Reader, doctype: str, id: str) -> Iterator[Item]:
+    """All files and directories that carry a reference to a document, by id."""
+    prefix = reference_prefix(doctype, id)
+    last: tuple[bytes, str] | None = None
+    while True:
+        page = view.index_docs(REFERENCES, start=prefix, end=after(prefix), after=last, limit=WALK_PAGE)
+        for _, document in page:
+            yield Item.of(document)
+        if len(page) < WALK_PAGE:
+            return
+        key, document = page[-1]
+        last = (key, document.id)
