@@ -430,8 +430,8 @@ def forget_sharing(tx: Writer, sharing: str) -> None:
             shared = read(record)
             shared.infos.pop(sharing, None)
             save(tx, shared)
-    for kind in ("sharing-setup",):
-        tx.delete_record(kind, sharing)
+    tx.delete_record("sharing-setup", sharing)
+    tx.delete_record("sharing-initial", sharing)
     while page := tx.records("sharing-link", start=f"{sharing}/", end=f"{sharing}0", limit=500):
         for record in page:
             forget_member(tx, sharing, int(record.id.rpartition("/")[2]))
@@ -439,12 +439,22 @@ def forget_sharing(tx: Writer, sharing: str) -> None:
 
 def forget_member(tx: Writer, sharing: str, index: int) -> None:
     """Forget how far a member was, and what waited for it."""
-    link = f"{sharing}/{index}"
-    tx.set_checkpoint(f"sharing-{sharing}-{index}/replicator", None)
-    while page := tx.records("sharing-retry", start=f"{link}/", end=f"{link}0", limit=500):
+    tx.set_checkpoint(checkpoint_of(sharing, index), None)
+    kind = retry_kind(sharing, index)
+    while page := tx.records(kind, limit=500):
         for record in page:
-            tx.delete_record("sharing-retry", record.id)
-    tx.delete_record("sharing-link", link)
+            tx.delete_record(kind, record.id)
+    tx.delete_record("sharing-link", f"{sharing}/{index}")
+
+
+def checkpoint_of(sharing: str, index: int) -> str:
+    """The name of the checkpoint of what is sent to a member (spec/05 §3.2)."""
+    return f"sharing-{sharing}-{index}/replicator"
+
+
+def retry_kind(sharing: str, index: int) -> str:
+    """The kind of the records of documents that a member has not taken yet."""
+    return f"sharing-retry:{sharing}/{index}"
 
 
 def shared_documents(view: Reader, sharing: str) -> Iterator[tuple[str, str]]:

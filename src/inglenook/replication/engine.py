@@ -1,0 +1,180 @@
+"""The replication engine: a sender for each member of each active sharing, kept in step with the documents.
+
+The engine reads sharing documents, and is told by nobody: whoever becomes `ready` gets a sender, whoever leaves
+loses it. After each commit of an instance it looks which sharings have something new and wakes their senders
+(a hint that may be lost: senders read their feeds behind durable checkpoints).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import structlog
+
+from inglenook.identity.instance import Instance
+from inglenook.identity.instances import Instances
+from inglenook.replication.sender import Sender
+from inglenook.replication.setup import set_up
+from inglenook.sharing import documents, rights, tracking
+from inglenook.sharing.documents import Sharing
+from inglenook.storage.documents.contract import Reader
+
+log = structlog.get_logger("inglenook.replication")
+
+
+@dataclass(slots=True)
+class Watched:
+    """One instance under watch. `sharings_seq` is the state of its sharing documents that the senders reflect."""
+
+    instance: Instance
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    sharings_seq: int = -1
+    seen: dict[str, int] = field(default_factory=dict[str, int])
+    senders: dict[tuple[str, int], tuple[Sender, asyncio.Task[None]]] = field(
+        default_factory=dict[tuple[str, int], tuple[Sender, asyncio.Task[None]]]
+    )
+
+
+class ReplicationEngine:
+    """All senders of this server. `start` takes up every instance, also where a crash has interrupted something."""
+
+    def __init__(self, instances: Instances) -> None:
+        self._instances = instances
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._watched: dict[str, Watched] = {}
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Watch all instances; opening them goes on in the background."""
+        self._instances.on_opened.append(self.watch)
+        self._instances.on_destroyed.append(self.forget)
+        self._starting = asyncio.create_task(self._open_all())
+
+    async def stop(self) -> None:
+        """End all senders; what was on its way is sent again after the next start."""
+        self._stopping = True
+        tasks = list(self._watches.values())
+        if self._starting is not None:
+            tasks.append(self._starting)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def watch(self, instance: Instance) -> None:
+        """Keep the senders of an instance in step with it."""
+        if self._stopping or instance.prefix in self._watches:
+            return
+        watched = Watched(instance)
+        self._watched[instance.prefix] = watched
+        self._watches[instance.prefix] = asyncio.create_task(self._keep(watched))
+
+    async def forget(self, instance: Instance) -> None:
+        """End the senders of an instance that is taken down."""
+        task = self._watches.pop(instance.prefix, None)
+        self._watched.pop(instance.prefix, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def wake(self, prefix: str, sharing_id: str, index: int | None = None) -> None:
+        """Try a sharing's members (or one of them) now."""
+        watched = self._watched.get(prefix)
+        for (sid, at), (sender, _) in list(watched.senders.items()) if watched else ():
+            if sid == sharing_id and index in (None, at):
+                sender.recovered()
+
+    async def _open_all(self) -> None:
+        for instance in await self._instances.list():
+            await self.watch(instance)
+
+    async def _keep(self, watched: Watched) -> None:
+        """Follow the commits of an instance."""
+        end = watched.instance.store.subscribe(lambda _: watched.changed.set())
+        try:
+            while True:
+                watched.changed.clear()
+                await self._look(watched)
+                await watched.changed.wait()
+        finally:
+            end()
+            tasks = [task for _, task in watched.senders.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self, watched: Watched) -> None:
+        """Bring the senders in step with the sharing documents, and wake those whose sharing has something new."""
+        store = watched.instance.store
+        seq = await store.read(lambda view: view.status(documents.DOCTYPE).last_seq)
+        if seq != watched.sharings_seq:
+            await self._follow_sharings(watched)
+            watched.sharings_seq = seq
+        ids = {sid for sid, _ in watched.senders}
+        if not ids:
+            return
+        newest = await store.read(lambda view: {sid: newest_change(view, sid, watched.seen.get(sid, 0)) for sid in ids})
+        for (sid, _), (sender, _) in watched.senders.items():
+            if newest[sid] > watched.seen.get(sid, 0):
+                sender.wake()
+        watched.seen.update(newest)
+
+    async def _follow_sharings(self, watched: Watched) -> None:
+        """Start and end senders as the sharing documents say."""
+        instance = watched.instance
+        active = [s for s in await instance.store.read(all_sharings) if tracking.is_tracking(documents.to_body(s))]
+        wanted: set[tuple[str, int]] = set()
+        for sharing in active:
+            if sharing.owner:
+                await set_up(instance, sharing)
+            wanted.update((sharing.id, index) for index in receivers(sharing))
+        for key in [k for k, (_, task) in watched.senders.items() if k not in wanted or task.done()]:
+            _, task = watched.senders.pop(key)
+            task.cancel()
+        for key in wanted - watched.senders.keys():
+            sender = Sender(instance, *key)
+            task = asyncio.create_task(self._supervise(sender))
+            watched.senders[key] = (sender, task)
+        for sender, _ in watched.senders.values():
+            sender.wake()
+
+    async def _supervise(self, sender: Sender) -> None:
+        """Run a sender; a fault in it is told, and the sender starts anew after a while."""
+        pause = 1.0
+        while True:
+            try:
+                await sender.run()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception(
+                    "sender_failed", instance=sender.instance.domain, sharing=sender.sharing_id, member=sender.index
+                )
+            else:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 300.0)
+
+
+def receivers(sharing: Sharing) -> list[int]:
+    """The members that this side sends to: the owner to each that is ready, a recipient that may write to the owner."""
+    if sharing.owner:
+        return [i for i, m in enumerate(sharing.members) if i and m.status == "ready" and m.instance]
+    return [] if rights.is_read_only(sharing) else [0]
+
+
+def all_sharings(view: Reader) -> list[Sharing]:
+    """All sharing documents of an instance."""
+    found: list[Sharing] = []
+    start = ""
+    while page := view.all_docs(documents.DOCTYPE, start=start, limit=200):
+        found.extend(documents.of_document(d) for d in page if not d.id.startswith("_design/"))
+        start = page[-1].id + "\0"
+    return found
+
+
+def newest_change(view: Reader, sharing_id: str, since: int) -> int:
+    """The sequence of a change in a sharing's feed after `since`; `since` when there is none."""
+    changed = view.record_feed(tracking.SHARED, sharing_id, since=since, limit=1000)
+    return changed[-1].seq if changed else since

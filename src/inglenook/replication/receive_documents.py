@@ -1,0 +1,44 @@
+"""Documents that are not files, received in a bulk: the model of CouchDB, within the rules (spec/05 §13)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inglenook.replication.exchange import Exchange, Received
+from inglenook.sharing import tracking
+from inglenook.storage.documents.contract import Writer
+
+
+def apply_documents(tx: Writer, ex: Exchange, doctype: str, documents: Sequence[Received]) -> None:
+    """Store what a rule takes in or what is shared already; anything else is dropped, as it is not this sharing's.
+
+    Every received leaf is stored; the winner is the same on both sides (spec/01 §2.3)."""
+    rules = [
+        rule for rule in tracking.tracked_rules(ex.sharing.id, {"rules": rules_of(ex)}) if rule.doctype == doctype
+    ]
+    for received in documents:
+        winner = tx.winner(doctype, received.id)
+        if winner is None or winner.deleted:
+            if received.deleted:
+                continue
+            if not any(tracking.selects(rule, received.id, received.body) for rule in rules):
+                continue
+            if winner is not None and not shareable_again(tx, ex, doctype, received.id):
+                continue
+        elif not tracking.load(tx, doctype, received.id).live(ex.sharing.id):
+            continue
+        tx.origin = ex.came(received.rev)
+        tx.graft(doctype, received.id, received.chain, received.body, deleted=received.deleted)
+
+
+def shareable_again(tx: Writer, ex: Exchange, doctype: str, id: str) -> bool:
+    """Whether a deleted document may come back through this sharing: it was in it, or in none."""
+    shared = tracking.load(tx, doctype, id)
+    return not shared.infos or ex.sharing.id in shared.infos
+
+
+def rules_of(ex: Exchange) -> list[dict[str, object]]:
+    """The rules as they are stored."""
+    from msgspec import to_builtins
+
+    return to_builtins(ex.sharing.rules)

@@ -1,0 +1,228 @@
+"""Files received from a member: the metadata first, then the content if it is wanted (spec/05 §15, §17)."""
+
+from __future__ import annotations
+
+from inglenook.files import tree
+from inglenook.files.documents import FILES, Item
+from inglenook.files.store import create_item, hold_content_of, update_item
+from inglenook.files.versions import keep_previous
+from inglenook.kernel.conflicts import Outcome, detect, mixup
+from inglenook.kernel.errors import Unprocessed
+from inglenook.kernel.names import check_name, conflict_name
+from inglenook.kernel.revisions import generation
+from inglenook.kernel.rules import SharingRule
+from inglenook.kernel.xor import conflict_id
+from inglenook.replication.exchange import Body, Exchange, Received, Safety, md5_of, next_revision
+from inglenook.replication.initial import count_received
+from inglenook.replication.placement import new_item_rule, parent_of, settle_name, uncertified
+from inglenook.sharing import folder, tracking
+from inglenook.storage.contents import Received as Bytes
+from inglenook.storage.documents.contract import Writer
+
+FIELDS = ("tags", "created_at", "updated_at", "mime", "class", "executable", "cozyMetadata")
+
+
+def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
+    """Apply what can be applied without content; False when the content is needed (spec/05 §15.1).
+
+    Raises InvalidParameter (no md5sum, bad name), Safety, ParentMissing."""
+    md5 = md5_of(received)
+    check_name(received.text("name"))
+    item = tree.get(tx, received.id)
+    shared = tracking.load(tx, FILES, received.id)
+    if item is None:
+        if shared.knows(received.rev):
+            return True
+        if shared.infos and ex.sharing.id not in shared.infos:
+            raise Safety
+        if rule_of_new(ex, received) is None:
+            raise Safety
+        return False
+    rule = rule_of_existing(tx, ex, item, shared)
+    if shared.knows(received.rev) and shared.live(ex.sharing.id):
+        return True
+    if md5 != item.md5sum:
+        return False
+    tx.origin = ex.came(received.rev)
+    outcome = detect(item.rev, received.chain)
+    if outcome is not Outcome.LOST:
+        write_state(tx, ex, received, item, rule, outcome)
+    return True
+
+
+def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) -> None:
+    """Apply a file with its content, which is already safely stored (spec/05 §15.3).
+
+    Raises Safety, ParentMissing, Unprocessed (the folder is in the trash here)."""
+    tx.origin = ex.came(received.rev)
+    item = tree.get(tx, received.id)
+    if item is None:
+        create_file(tx, ex, received, content)
+        return
+    shared = tracking.load(tx, FILES, received.id)
+    rule = rule_of_existing(tx, ex, item, shared)
+    if shared.knows(received.rev) and shared.live(ex.sharing.id):
+        return
+    outcome = detect(item.rev, received.chain)
+    if outcome is Outcome.LOST:
+        if received.text("md5sum") != item.md5sum:
+            copy_received(tx, ex, received, item, rule, content)
+        return
+    if outcome is Outcome.WON and received.text("md5sum") != item.md5sum:
+        copy_local(tx, ex, item)
+    keep_previous(tx, item, received.text("md5sum"), ex.instance.env.config, ex.now)
+    write_state(tx, ex, received, item, rule, outcome, content)
+
+
+# -- a file that is here
+
+
+def rule_of_existing(tx: Writer, ex: Exchange, item: Item, shared: tracking.Shared) -> SharingRule:
+    """The rule by which a file of this side is shared. Raises Safety when it is not, or no longer.
+
+    A tracking record that was lost is made again for a file below the sharing folder (spec/05 §15.1 step 3)."""
+    info = shared.infos.get(ex.sharing.id)
+    if info is None and not shared.infos:
+        rules = [r for r in tracking.rules_of(tx, FILES) if r.sharing == ex.sharing.id]
+        found = tracking.memberships(tx, item, rules).get(ex.sharing.id)
+        if found is None:
+            raise Safety
+        tracking.index_documents(tx, [found], [item.id])
+        shared.infos = tracking.load(tx, FILES, item.id).infos
+        info = shared.infos[ex.sharing.id]
+    if info is None or (info.get("removed") and not info.get("dissociated")):
+        raise Safety
+    return ex.sharing.rules[info["rule"]]
+
+
+def write_state(
+    tx: Writer,
+    ex: Exchange,
+    received: Received,
+    item: Item,
+    rule: SharingRule,
+    outcome: Outcome,
+    content: Bytes | None = None,
+) -> None:
+    """Give a file the received name, place and attributes (and content), with the revision of spec/05 §5.5."""
+    same_generation = outcome is Outcome.WON and generation(item.rev) == generation(received.rev)
+    chain: list[str] | None = None if same_generation else mixup(item.rev, received.chain)
+    if rule.selector == "referenced_by" or (rule.selector in ("", "id", "_id") and item.id in rule.values):
+        dir_id = item.dir_id
+    else:
+        dir_id = parent_of(tx, ex, received)
+    name, chain = settle_name(tx, ex, dir_id, received.text("name"), item.id, chain)
+    body = file_body(received, rule, dir_id, name, item.body)
+    body["created_at"] = item.body.get("created_at", body.get("created_at"))
+    if content is None:
+        body["md5sum"], body["size"] = item.body["md5sum"], item.body["size"]
+        if "created_at" in received.body:
+            body["created_at"] = received.body["created_at"]
+    update_item(tx, item, body, chain=chain or ())
+    if content is not None:
+        content.hold(tx, FILES, item.id)
+
+
+def copy_local(tx: Writer, ex: Exchange, item: Item) -> None:
+    """Keep the content of this side in a file of its own, before the received one takes its place (spec/05 §17.2)."""
+    id = conflict_id(item.id, item.rev)
+    if tree.get(tx, id) is not None:
+        return
+    name = conflict_name(item.name, is_file=True, taken=lambda other: tree.taken(tx, item.dir_id, other))
+    create_copy(tx, ex, id, {**item.body, "name": name}, item.rev)
+    hold_content_of(tx, item.id, id)
+
+
+def copy_received(
+    tx: Writer, ex: Exchange, received: Received, item: Item, rule: SharingRule, content: Bytes
+) -> None:
+    """Keep the received content, which has lost, in a file of its own (spec/05 §17.2)."""
+    id = conflict_id(item.id, received.rev)
+    if tree.get(tx, id) is not None:
+        return
+    dir_id = item.dir_id
+    name = conflict_name(received.text("name"), is_file=True, taken=lambda other: tree.taken(tx, dir_id, other))
+    create_copy(tx, ex, id, file_body(received, rule, dir_id, name, None), received.rev)
+    content.hold(tx, FILES, id)
+
+
+def create_copy(tx: Writer, ex: Exchange, id: str, body: Body, rev: str) -> None:
+    """Create a conflict copy, with the revision that the other side gives to its own copy."""
+    tx.origin = ""
+    if tx.winner(FILES, id) is None:
+        create_item(tx, id, body, chain=[rev])
+    else:
+        create_item(tx, id, body)
+    tx.origin = ex.came(rev)
+
+
+# -- a file that is new here
+
+
+def rule_of_new(ex: Exchange, received: Received) -> tuple[int, SharingRule] | None:
+    """The rule that takes in a new file."""
+    references = {
+        f"{r.get('type')}/{r.get('id')}" for r in received.body.get("referenced_by") or () if isinstance(r, dict)
+    }
+    return new_item_rule(ex, FILES, references)
+
+
+def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) -> None:
+    """A file that is new here (spec/05 §15.3)."""
+    found = rule_of_new(ex, received)
+    if found is None:
+        raise Safety
+    _, rule = found
+    shared = tracking.load(tx, FILES, received.id)
+    if shared.infos and ex.sharing.id not in shared.infos:
+        raise Safety
+    single = not received.text("dir_id") and rule.selector in ("", "id", "_id") and received.id == rule.values[0]
+    dir_id = folder.place_of_single_file(tx, ex.instance, ex.sharing) if single else parent_of(tx, ex, received)
+    if tree.Lineage(tx).below(Item("", "", {"dir_id": dir_id}), tree.TRASH_ID):
+        raise Unprocessed("Parent directory is in the trash")
+    chain: list[str] | None = received.chain
+    if tx.winner(FILES, received.id) is not None:
+        chain = next_revision(received.chain, ex.random)
+    name, chain = settle_name(tx, ex, dir_id, received.text("name"), received.id, chain)
+    body = file_body(received, rule, dir_id, name, None)
+    if single:
+        body["referenced_by"] = [*body.get("referenced_by", ()), ex.sharing.reference]
+    create_item(tx, received.id, body, chain=chain or ())
+    content.hold(tx, FILES, received.id)
+    count_received(tx, ex.sharing.id)
+
+
+def file_body(received: Received, rule: SharingRule, dir_id: str, name: str, local: Body | None) -> Body:
+    """The body of a file with the fields that are taken from the sender, the others as they are (spec/05 §15.2)."""
+    kept = {k: v for k, v in (local or {}).items() if k not in (*FIELDS, "metadata", "referenced_by")}
+    sent = received.body
+    body: Body = {
+        **kept,
+        "type": "file",
+        "name": name,
+        "dir_id": dir_id,
+        "size": sent.get("size", "0"),
+        "md5sum": sent["md5sum"],
+        "executable": False,
+        "trashed": kept.get("trashed", False),
+        "encrypted": kept.get("encrypted", sent.get("encrypted") is True),
+    }
+    body.update({k: sent[k] for k in FIELDS if sent.get(k)})
+    body.setdefault("mime", "application/octet-stream")
+    body.setdefault("class", "files")
+    if metadata := uncertified(sent.get("metadata")):
+        body["metadata"] = metadata
+    if references := merged_references(received, rule, local):
+        body["referenced_by"] = references
+    return body
+
+
+def merged_references(received: Received, rule: SharingRule, local: Body | None) -> list[dict[str, str]]:
+    """Local references that are none of the rule's, then the received ones that are (spec/05 §15.2 step 3)."""
+    mine = [r for r in (local or {}).get("referenced_by") or () if f"{r['type']}/{r['id']}" not in rule.values]
+    theirs = [
+        {"id": r["id"], "type": r["type"]}
+        for r in received.body.get("referenced_by") or ()
+        if isinstance(r, dict) and f"{r.get('type')}/{r.get('id')}" in rule.values
+    ]
+    return [*mine, *theirs]
