@@ -228,6 +228,10 @@ class Reader(Protocol):
         """The number of live documents whose id comes before `id`, by the bytes."""
         ...
 
+    def rank(self, doctype: str, id: str) -> int:
+        """How many live documents have a smaller id (the `offset` of spec/01 §6.1)."""
+        ...
+
     def doctypes(self) -> list[str]:
         """The doctypes that have a database, by name."""
         ...
@@ -246,6 +250,10 @@ class Reader(Protocol):
 
     def pending(self, doctype: str, since: int) -> int:
         """The number of documents of a doctype changed after `since`: the length of `changes` without a limit."""
+        ...
+
+    def pending(self, doctype: str, since: int) -> int:
+        """How many documents of a doctype changed after `since` (`pending` of spec/01 §7.1)."""
         ...
 
     # -- journal
@@ -417,6 +425,10 @@ class Writer(Reader, Protocol):
 
     def forget_garbage(self, sha256: str) -> bool:
         """Take a blob off the garbage list; True when still nothing names it, so that its bytes may go."""
+        ...
+
+    def disown(self, sha256: str) -> None:
+        """Note a blob as garbage that was put and that no document came to name."""
         ...
 
     def define_index(self, index: Index) -> None:

@@ -1,0 +1,389 @@
+"""Writing one instance in SQLite: the `Writer` of the contract, inside a transaction of the single line of writers.
+
+A `WriteSession` belongs to the writing connection and lives as long; a `SqliteWriter` is made for each change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import apsw
+import msgspec
+
+from inglenook.environment import Environment
+from inglenook.kernel.errors import BadDocument, DocumentConflict, DocumentNotFound, DocumentTooLarge
+from inglenook.kernel.revisions import RevisionTree, next_rev, normalise
+from inglenook.storage.documents.contract import (
+    MAX_DOCUMENT_BYTES,
+    REVISION_LIMIT,
+    Body,
+    Change,
+    Content,
+    Document,
+    Hook,
+    Index,
+    Record,
+    Verb,
+)
+from inglenook.storage.documents.sqlite_contents import SqliteContents
+from inglenook.storage.documents.sqlite_indexes import IndexKeeper
+from inglenook.storage.documents.sqlite_reader import SqliteReader
+
+JOURNAL_KEPT = 10_000  # entries that stay although every reader is done with them
+JOURNAL_TRIM_EVERY = 1_000  # sequence numbers between two trims
+
+
+class WriteSession:
+    """What the writing connection keeps between transactions.
+
+    `seq` is the instance's sequence within the current transaction."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        env: Environment,
+        hooks: Sequence[Hook],
+        blob_present: Callable[[str], bool],
+        journal_kept: int = JOURNAL_KEPT,
+    ) -> None:
+        self.connection = connection
+        self.env = env
+        self.hooks = tuple(hooks)
+        self.indexes = IndexKeeper(connection)
+        self.contents = SqliteContents(connection, env.clock, blob_present)
+        self.doctypes: dict[str, int] = {}
+        self.seq = 0
+        self._stored_seq = 0
+        self._journal_kept = journal_kept
+
+    def begin(self) -> None:
+        """Start a transaction; other processes are locked out until it ends."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        self.doctypes.clear()
+        self.seq = self._stored_seq = self.connection.execute("SELECT value FROM meta WHERE name = 'seq'").get
+
+    def commit(self) -> bool:
+        """Make everything durable; True when the sequence has moved."""
+        moved = self.seq != self._stored_seq
+        if moved:
+            self.connection.execute("UPDATE meta SET value = ? WHERE name = 'seq'", (self.seq,))
+            if self.seq // JOURNAL_TRIM_EVERY != self._stored_seq // JOURNAL_TRIM_EVERY:
+                self._trim_journal()
+        self.connection.execute("COMMIT")
+        return moved
+
+    def abandon(self) -> None:
+        """Undo the transaction, if SQLite has not done so by itself."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def _trim_journal(self) -> None:
+        self.connection.execute(
+            "DELETE FROM journal WHERE seq <= (SELECT seq FROM journal ORDER BY seq DESC LIMIT 1 OFFSET ?)"
+            " AND seq <= (SELECT coalesce(min(seq), 9223372036854775807) FROM checkpoints)",
+            (self._journal_kept,),
+        )
+
+
+class _Stored(NamedTuple):
+    """A document's row before a write."""
+
+    number: int
+    rev: str
+    deleted: bool
+    leaves: int
+    seq: int
+    raw: bytes
+
+
+class SqliteWriter(SqliteReader):
+    """A transaction (see the contract for the meaning of each method)."""
+
+    def __init__(self, session: WriteSession) -> None:
+        super().__init__(session.connection)
+        self.origin = ""
+        self.actions: list[Callable[[], None]] = []
+        self._session = session
+
+    def end(self) -> None:
+        """Make the writer useless: whoever kept it must not write outside of the transaction."""
+        del self._execute, self._session
+
+    def new_id(self) -> str:
+        return self._session.env.random.document_id()
+
+    def last_seq(self) -> int:
+        return self._session.seq
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        self.actions.append(action)
+
+    # -- documents
+
+    def put(
+        self, doctype: str, id: str, body: Mapping[str, Any], *, rev: str | None = None, deleted: bool = False
+    ) -> Document:
+        raw, fresh = _encode(id, body)
+        number = self._doctype_number(doctype)
+        stored, tree = self._stored(number, id)
+        parent: str | None = None
+        if rev is not None:
+            parent = normalise(rev)
+            leaf = None if stored is None or stored.deleted else tree.leaf(parent)
+            if leaf is None or leaf.deleted:
+                raise DocumentConflict
+        elif stored is not None:
+            if not stored.deleted or deleted:
+                raise DocumentConflict
+            parent = stored.rev
+        written = next_rev(parent, fresh, deleted=deleted)
+        tree.insert([written] if parent is None else [parent, written], deleted)
+        document = Document(doctype, id, written, raw, deleted=deleted, body=fresh)
+        self._store(document, number or self._make_doctype(doctype), stored, tree)
+        return document
+
+    def delete(self, doctype: str, id: str, rev: str, body: Mapping[str, Any] | None = None) -> Document:
+        return self.put(doctype, id, body or {}, rev=rev, deleted=True)
+
+    def graft(
+        self, doctype: str, id: str, chain: Sequence[str], body: Mapping[str, Any], *, deleted: bool = False
+    ) -> bool:
+        raw, fresh = _encode(id, body)
+        number = self._doctype_number(doctype)
+        stored, tree = self._stored(number, id)
+        if not tree.insert(chain, deleted):
+            return False
+        document = Document(doctype, id, normalise(chain[-1]), raw, deleted=deleted, body=fresh)
+        self._store(document, number or self._make_doctype(doctype), stored, tree)
+        return True
+
+    def _stored(self, doctype: int | None, id: str) -> tuple[_Stored | None, RevisionTree]:
+        if doctype is None:
+            return None, RevisionTree()
+        row = self._row(
+            "SELECT number, rev, deleted, leaves, seq, CAST(body AS BLOB), tree FROM documents"
+            " WHERE doctype = ? AND id = ?",
+            (doctype, id),
+        )
+        if row is None:
+            return None, RevisionTree()
+        return _Stored(row[0], row[1], bool(row[2]), row[3], row[4], row[5]), RevisionTree.decode(row[6])
+
+    def _store(self, written: Document, doctype: int, stored: _Stored | None, tree: RevisionTree) -> None:
+        """Put a new leaf in its place, count it, note it in the journal, and run what is part of the write."""
+        session = self._session
+        session.seq = seq = session.seq + 1
+        tree.stem(REVISION_LIMIT)
+        leaves = tree.leaves()
+        if len(leaves) == 1 and (stored is None or stored.leaves == 1):
+            winner = written
+        else:
+            winner = self._place_leaves(written, stored, tree)
+        winner.seq = seq
+        row = (winner.rev, winner.deleted, seq, len(leaves), tree.encode(), winner.raw)
+        if stored is None:
+            number: int = self._execute(
+                "INSERT INTO documents (doctype, id, rev, deleted, seq, leaves, tree, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT)) RETURNING number",
+                (doctype, winner.id, *row),
+            ).get
+        else:
+            number = stored.number
+            self._execute(
+                "UPDATE documents SET rev = ?, deleted = ?, seq = ?, leaves = ?, tree = ?, body = CAST(? AS TEXT)"
+                " WHERE number = ?",
+                (*row, number),
+            )
+        was_live = stored is not None and not stored.deleted
+        self._execute(
+            "UPDATE doctypes SET live = live + ?, deleted = deleted + ?, last_seq = ? WHERE number = ?",
+            (
+                (not winner.deleted) - was_live,
+                winner.deleted - (stored is not None and stored.deleted),
+                seq,
+                doctype,
+            ),
+        )
+        verb: Verb = "DELETED" if winner.deleted else "UPDATED" if was_live else "CREATED"
+        self._execute(
+            "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT))",
+            (
+                seq,
+                winner.doctype,
+                winner.id,
+                written.rev,
+                verb,
+                self.origin,
+                stored.raw if stored is not None and was_live and winner.deleted else None,
+            ),
+        )
+        indexes = session.indexes.state.get(winner.doctype)
+        if indexes and (stored is None or stored.rev != winner.rev):
+            session.indexes.update(indexes, number, winner.id, None if winner.deleted else winner.body)
+        if session.hooks:
+            old = Document(winner.doctype, winner.id, stored.rev, stored.raw, seq=stored.seq) if stored and was_live else None
+            change = Change(verb, old, winner, written.rev)
+            for hook in session.hooks:
+                hook(self, change)
+
+    def _place_leaves(self, written: Document, stored: _Stored | None, tree: RevisionTree) -> Document:
+        """Move bodies between the winner's place and that of the other leaves; gives the winner."""
+        if stored is None:
+            return written
+        leaves = {leaf.rev: leaf.deleted for leaf in tree.leaves()}
+        number, first = stored.number, tree.winner()
+        for (rev,) in self._execute("SELECT rev FROM leaves WHERE document = ?", (number,)).fetchall():
+            if rev not in leaves:
+                self._execute("DELETE FROM leaves WHERE document = ? AND rev = ?", (number, rev))
+        insert = "INSERT INTO leaves VALUES (?, ?, ?, CAST(? AS TEXT))"
+        if stored.rev in leaves and stored.rev != first.rev:
+            self._execute(insert, (number, stored.rev, stored.deleted, stored.raw))
+        if written.rev == first.rev:
+            return written
+        self._execute(insert, (number, written.rev, written.deleted, written.raw))
+        raw = stored.raw
+        if stored.rev != first.rev:
+            raw = self._execute(
+                "DELETE FROM leaves WHERE document = ? AND rev = ? RETURNING CAST(body AS BLOB)", (number, first.rev)
+            ).get
+        return Document(written.doctype, written.id, first.rev, raw, deleted=first.deleted)
+
+    # -- doctypes
+
+    def create_doctype(self, doctype: str) -> bool:
+        if self._doctype_number(doctype) is not None:
+            return False
+        self._make_doctype(doctype)
+        return True
+
+    def drop_doctype(self, doctype: str) -> bool:
+        number = self._doctype_number(doctype)
+        if number is None:
+            return False
+        self._session.indexes.forget_doctype(doctype)
+        self._session.contents.release_all(doctype)
+        self._execute("DELETE FROM leaves WHERE document IN (SELECT number FROM documents WHERE doctype = ?)", (number,))
+        self._execute("DELETE FROM documents WHERE doctype = ?", (number,))
+        self._execute("DELETE FROM locals WHERE doctype = ?", (number,))
+        self._execute("DELETE FROM doctypes WHERE number = ?", (number,))
+        del self._session.doctypes[doctype]
+        return True
+
+    def _doctype_number(self, doctype: str) -> int | None:
+        known = self._session.doctypes
+        number = known.get(doctype)
+        if number is None:
+            number = self._execute("SELECT number FROM doctypes WHERE name = ?", (doctype,)).get
+            if number is not None:
+                known[doctype] = number
+        return number
+
+    def _make_doctype(self, doctype: str) -> int:
+        number: int = self._execute("INSERT INTO doctypes (name) VALUES (?) RETURNING number", (doctype,)).get
+        self._session.doctypes[doctype] = number
+        return number
+
+    # -- local documents and checkpoints
+
+    def put_local(self, doctype: str, name: str, body: Mapping[str, Any] | None, rev: str | None = None) -> str:
+        number = self._doctype_number(doctype)
+        if number is None:
+            raise DocumentNotFound("Database does not exist.")
+        zero, _, count = (rev or "0-0").partition("-")
+        if zero != "0" or not count.isascii() or not count.isdigit() or len(count) > 16:
+            raise BadDocument("bad_request", "Invalid rev format")
+        if body is None:
+            self._execute("DELETE FROM locals WHERE doctype = ? AND name = ?", (number, name))
+            return "0-0"
+        raw, _ = _encode(f"_local/{name}", body, local=True)
+        written = f"0-{int(count) + 1}"
+        self._execute(
+            "INSERT INTO locals VALUES (?, ?, ?, CAST(? AS TEXT))"
+            " ON CONFLICT DO UPDATE SET rev = excluded.rev, body = excluded.body",
+            (number, name, written, raw),
+        )
+        return written
+
+    def set_checkpoint(self, reader: str, seq: int | None) -> None:
+        if seq is None:
+            self._execute("DELETE FROM checkpoints WHERE reader = ?", (reader,))
+        else:
+            self._execute(
+                "INSERT INTO checkpoints VALUES (?, ?)"
+                " ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq",
+                (reader, seq),
+            )
+
+    # -- records
+
+    def put_record(
+        self, kind: str, id: str, body: Any, *, keys: Iterable[str] = (), due: float | None = None
+    ) -> Record:
+        self._session.seq = seq = self._session.seq + 1
+        raw = msgspec.json.encode(body)
+        number = self._execute("SELECT number FROM records WHERE kind = ? AND id = ?", (kind, id)).get
+        if number is None:
+            number = self._execute(
+                "INSERT INTO records (kind, id, seq, due, body) VALUES (?, ?, ?, ?, CAST(? AS TEXT)) RETURNING number",
+                (kind, id, seq, due, raw),
+            ).get
+        else:
+            self._execute(
+                "UPDATE records SET seq = ?, due = ?, body = CAST(? AS TEXT) WHERE number = ?", (seq, due, raw, number)
+            )
+            self._execute("DELETE FROM record_keys WHERE record = ?", (number,))
+        for key in set(keys):
+            self._execute("INSERT INTO record_keys VALUES (?, ?, ?, ?)", (kind, key, seq, number))
+        return Record(kind, id, seq, raw)
+
+    def delete_record(self, kind: str, id: str) -> None:
+        number = self._execute("DELETE FROM records WHERE kind = ? AND id = ? RETURNING number", (kind, id)).get
+        if number is not None:
+            self._execute("DELETE FROM record_keys WHERE record = ?", (number,))
+
+    # -- contents
+
+    def hold(self, doctype: str, id: str, content: Content, data: bytes | None = None) -> None:
+        self._session.contents.hold(doctype, id, content, data)
+
+    def release(self, doctype: str, id: str) -> None:
+        self._session.contents.release(doctype, id)
+
+    def garbage(self, *, before: float, limit: int = 100) -> list[str]:
+        return self._session.contents.garbage(before, limit)
+
+    def forget_garbage(self, sha256: str) -> bool:
+        return self._session.contents.forget_garbage(sha256)
+
+    def disown(self, sha256: str) -> None:
+        self._session.contents.disown(sha256)
+
+    # -- indexes
+
+    def define_index(self, index: Index) -> None:
+        self._session.indexes.define(index)
+
+    def drop_index(self, name: str) -> None:
+        self._session.indexes.drop(name)
+
+
+def _encode(id: str, body: Mapping[str, Any], *, local: bool = False) -> tuple[bytes, Body]:
+    """The JSON text of a body, and the same decoded: what everybody will read from now on.
+
+    Raises BadDocument and DocumentTooLarge (spec/01 §2.1, §2.9)."""
+    if not id:
+        raise BadDocument("illegal_docid", "Document id must not be empty")
+    if id[0] == "_" and not local and not id.startswith("_design/"):
+        raise BadDocument("illegal_docid", "Only reserved document ids may start with underscore.")
+    for name in body:
+        if name.startswith("_"):
+            raise BadDocument("doc_validation", f"Bad special document member: {name}")
+    try:
+        id.encode()
+        raw = msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        raise BadDocument("bad_request", "invalid UTF-8 JSON") from error
+    if len(raw) > MAX_DOCUMENT_BYTES:
+        raise DocumentTooLarge(id)
+    return raw, msgspec.json.decode(raw)
