@@ -20,8 +20,7 @@ from inglenook.files.indexes import (
     name_key,
     reference_prefix,
 )
-from inglenook.kernel.errors import BadRequest, NotFound
-from inglenook.kernel.names import clean_path
+from inglenook.kernel.errors import NotFound
 from inglenook.storage.documents.contract import Body, Document, Reader
 
 MAX_DEPTH = 512
@@ -76,7 +75,7 @@ def taken(view: Reader, dir_id: str, name: str) -> bool:
 
 
 def by_path(view: Reader, path: str) -> Item:
-    """What is at an absolute path, as cleaned by `absolute`. Raises NotFound."""
+    """What is at an absolute path, as cleaned by `kernel.names.clean_path`. Raises NotFound."""
     item = at_path(view, path)
     if item is None:
         raise missing()
@@ -93,13 +92,6 @@ def at_path(view: Reader, path: str) -> Item | None:
             return None
         item = child(view, item.id, name)
     return item
-
-
-def absolute(path: str) -> str:
-    """A path of a query string, cleaned (spec/02 §3.2). Raises BadRequest when it is not absolute."""
-    if not path.startswith("/"):
-        raise BadRequest("Path should be absolute")
-    return clean_path(path)
 
 
 def missing() -> NotFound:
