@@ -1,0 +1,206 @@
+"""The one place where an error becomes an answer (spec/01 §3 and §15.3, spec/02 §9.1, spec/03 §2.2 and §2.4).
+
+Three families of bodies exist. Below `/data` the document store's; elsewhere JSON:API for what is wrong with the
+thing asked, and "plain" (by `Accept`: JSON, an HTML page, or text) for who is asking and for routing.
+"""
+
+from __future__ import annotations
+
+import html as markup
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request
+from litestar.exceptions import HTTPException, SerializationException, ValidationException
+
+from inglenook import wire
+from inglenook.kernel import errors
+from inglenook.wire import Answer
+
+log = structlog.get_logger("inglenook.web")
+
+MALFORMED = "JSON input is malformed or is missing mandatory fields"
+
+STATUSES: dict[type[errors.DomainError], int] = {
+    errors.BadRequest: 400,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.PreconditionFailed: 412,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.InvalidParameter: 422,
+    errors.InvalidAttribute: 422,
+    errors.TooManyRequests: 429,
+    errors.Unavailable: 503,
+    errors.OutOfSpace: 507,
+    errors.UpstreamFailed: 502,
+    errors.Unprocessed: 500,
+    errors.AuthError: 401,
+    errors.NoToken: 401,
+    errors.InvalidToken: 400,
+    errors.ExpiredToken: 400,
+    errors.BadCredentials: 400,
+    errors.Forbidden: 403,
+}
+
+_OWN_TITLES: dict[type[errors.DomainError], str] = {
+    errors.Gone: "Cozy has been moved",
+    errors.InvalidParameter: "Invalid Parameter",
+    errors.InvalidAttribute: "Invalid Attribute",
+    errors.Unprocessed: "Unqualified error",
+}
+
+
+def answer(request: Request[Any, Any, Any], error: BaseException) -> Answer:
+    """The answer to a request that ended in `error`, whatever it is. What nobody expected is logged."""
+    scope = request.scope
+    path: str = scope["path"]
+    accept = request.headers.get("accept", "")
+    request_id: str = scope["state"].get("request_id", "")  # pyright: ignore[reportTypedDictNotRequiredAccess]
+    return _below_data(error, request_id) if is_data(path) else _elsewhere(error, accept, request_id)
+
+
+def is_data(path: str) -> bool:
+    """Whether a path belongs to the document store's routes, which have errors of their own."""
+    return path.startswith("/data/") or path == "/data"
+
+
+def status_of(error: errors.DomainError) -> int:
+    """The HTTP status of a domain error: that of its nearest known class."""
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+
+
+def title_of(error: errors.DomainError) -> str:
+    """The title of a domain error in the JSON:API family."""
+    if error.title:
+        return error.title
+    return next(
+        (_OWN_TITLES[kind] for kind in type(error).__mro__ if kind in _OWN_TITLES), wire.TITLES[status_of(error)]
+    )
+
+
+def plain(status: int, message: str, accept: str, headers: dict[str, str] | None = None) -> Answer:
+    """An error of the plain family: `{"error": …}`, a page or a text, by what is accepted."""
+    if wire.JSON in accept:
+        return wire.plain_json({"error": message}, status, headers)
+    if "text/html" in accept:
+        return wire.html(page(status, message), status, headers)
+    return wire.text(message, status, headers)
+
+
+def page(status: int, message: str) -> str:
+    """A small page for people who met an error."""
+    title = wire.TITLES.get(status, "Error")
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{markup.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"></head>'
+        f"<body><main><h1>{markup.escape(title)}</h1><p>{markup.escape(message)}</p></main></body></html>"
+    )
+
+
+def _elsewhere(error: BaseException, accept: str, request_id: str) -> Answer:
+    match error:
+        case errors.AuthError():
+            return plain(status_of(error), error.detail, accept, _headers(error))
+        case errors.DomainError():
+            return _jsonapi(error)
+        case HTTPException(status_code=404 | 405):
+            return plain(error.status_code, wire.TITLES[error.status_code], accept, _allow(error))
+        case HTTPException(status_code=status) if status < 500:
+            return _jsonapi(_translate(error))
+        case msgspec.MsgspecError() | SerializationException():
+            return _jsonapi(_translate(error))
+        case _:
+            detail = _unexpected(error, request_id)
+            return _jsonapi(errors.Unprocessed(detail))
+
+
+def _below_data(error: BaseException, request_id: str) -> Answer:
+    match error:
+        case errors.AuthError():
+            return _coded(status_of(error), error.detail, _headers(error))
+        case errors.Gone():
+            return _titled(410, "Cozy has been moved", "The Cozy has been moved to a new address")
+        case errors.DomainError(title=str(title)):
+            status = status_of(error)
+            body = {"ok": False, "status": str(status), "error": title, "reason": error.detail}
+            return wire.plain_json(body, status, _headers(error))
+        case errors.Unprocessed():
+            return wire.plain_json({"error": error.detail}, 500)
+        case errors.DomainError():
+            return _titled(status_of(error), title_of(error), error.detail, _headers(error))
+        case HTTPException(status_code=404 | 405):
+            return _coded(404, "Not Found")
+        case HTTPException(status_code=status) if status < 500:
+            translated = _translate(error)
+            return _titled(status_of(translated), title_of(translated), translated.detail)
+        case msgspec.MsgspecError() | SerializationException():
+            translated = _translate(error)
+            return _titled(status_of(translated), title_of(translated), translated.detail)
+        case _:
+            return wire.plain_json({"error": _unexpected(error, request_id)}, 500)
+
+
+def _jsonapi(error: errors.DomainError) -> Answer:
+    status = status_of(error)
+    source: dict[str, str] = {}
+    if error.parameter is not None:
+        source["parameter"] = error.parameter
+    if error.pointer is not None:
+        source["pointer"] = error.pointer
+    item: dict[str, Any] = {"status": str(status), "title": title_of(error), "detail": error.detail, "source": source}
+    code = error.code or ("moved" if isinstance(error, errors.Gone) else None)
+    if code:
+        item["code"] = code
+    if error.related:
+        item["links"] = {"related": error.related}
+    body = msgspec.json.encode({"errors": [item]})
+    return Answer(body, status=status, media_type=wire.JSONAPI, headers=_headers(error))
+
+
+def _coded(status: int, message: str, headers: dict[str, str] | None = None) -> Answer:
+    return wire.plain_json({"error": f"code={status}, message={message}"}, status, headers)
+
+
+def _titled(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Answer:
+    return wire.plain_json({"error": f"{title}({status}): {detail}"}, status, headers)
+
+
+def _headers(error: errors.DomainError) -> dict[str, str] | None:
+    match error:
+        case errors.ExpiredToken():
+            value = 'Bearer error="invalid_token" error_description="The access token expired"'
+            return {"www-authenticate": value}
+        case errors.InvalidToken(detail="Invalid JWT token"):
+            return {"www-authenticate": 'Bearer error="invalid_token"'}
+        case errors.TooManyRequests():
+            return {"retry-after": str(getattr(error, "retry_after", None) or 60)}
+        case _:
+            return None
+
+
+def _allow(error: HTTPException) -> dict[str, str] | None:
+    allowed = (error.headers or {}).get("allow")
+    if not allowed:
+        return None
+    return {"allow": ", ".join(sorted(name for name in allowed.split(", ") if name != "OPTIONS"))}
+
+
+def _translate(error: BaseException) -> errors.DomainError:
+    """What the framework or a decoder refused, as a domain error."""
+    match error:
+        case ValidationException(extra=[{"key": str(key)}, *_]):
+            return errors.BadRequest(f"The parameter {key} is missing or has an impossible value")
+        case HTTPException(status_code=413):
+            return errors.TooLarge("The request body is too large")
+        case HTTPException(status_code=415):
+            return errors.UnsupportedMediaType("The request body is of a type that is not read here")
+        case _:
+            return errors.BadRequest(MALFORMED)
+
+
+def _unexpected(error: BaseException, request_id: str) -> str:
+    log.error("request failed", request_id=request_id, exc_info=(type(error), error, error.__traceback__))
+    return f"Internal Server Error (request {request_id})"

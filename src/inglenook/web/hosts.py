@@ -1,0 +1,45 @@
+"""From the Host header to what answers: an instance, a web app of it, or a refusal (spec/03 §1.2, §2.6)."""
+
+from __future__ import annotations
+
+from inglenook import wire
+from inglenook.identity.instances import HostMatch
+from inglenook.web import errors
+from inglenook.wire import Answer
+
+OPEN_WHEN_BLOCKED = ("/settings", "/apps", "/konnectors")
+"""What stays reachable on a blocked instance."""
+
+
+def unknown_host(accept: str) -> Answer:
+    """Nobody lives at this host."""
+    return errors.plain(404, "The instance was not found", accept)
+
+
+def moved_host(match: HostMatch, target: str) -> Answer:
+    """The name is a former one: the same path and query on the current domain (308 keeps method and body)."""
+    instance = match.instance
+    host = instance.app_host(match.slug) if match.slug else instance.domain
+    return wire.redirect(f"{instance.env.config.scheme}://{host}{target}", 308)
+
+
+def blocked(match: HostMatch, path: str, accept: str) -> Answer | None:
+    """What a blocked instance answers, None when it is not blocked or the path stays open."""
+    doc = match.instance.doc
+    if not doc.blocked or path.startswith(OPEN_WHEN_BLOCKED):
+        return None
+    reason = doc.blocking_reason
+    wants_page = "text/html" in accept
+    if reason in ("MOVING", "IMPORTING") and wants_page:
+        return wire.redirect(match.instance.url("/move/importing"), 302)
+    status = 402 if reason == "PAYMENT_FAILED" else 503
+    message = "This instance is blocked, its owner can ask the administrator why"
+    if reason == "LOGIN_FAILED" or wants_page:
+        return wire.html(errors.page(status, message), status)
+    item = {"status": str(status), "title": "Blocked", "code": reason or "UNKNOWN", "detail": message, "source": {}}
+    return wire.plain_json([item], status)
+
+
+def app_page(match: HostMatch, accept: str) -> Answer:
+    """What a host of a web app answers."""
+    return errors.plain(404, f"The application {match.slug} is not installed", accept)

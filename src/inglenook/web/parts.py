@@ -1,0 +1,84 @@
+"""The parts of the server, in one list: what each domain brings to every instance and to the process.
+
+A domain takes part by names in its modules: `ROUTES` (Litestar handlers), indexes and hooks of the document
+store, and a function that makes its background parts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from inglenook.storage.documents.contract import Hook, Index
+
+if TYPE_CHECKING:
+    from inglenook.web.runtime import Runtime
+
+
+class Part(Protocol):
+    """Something that works in the background while the server runs."""
+
+    async def start(self) -> None:
+        """Begin; returns when the part is ready."""
+        ...
+
+    async def stop(self) -> None:
+        """End: finish or safely park what is being done."""
+        ...
+
+
+ROUTES = (
+    "inglenook.identity.routes:ROUTES",
+    "inglenook.documents.routes:ROUTES",
+    "inglenook.files.routes:ROUTES",
+    "inglenook.contacts.routes:ROUTES",
+    "inglenook.sharing.routes:ROUTES",
+    "inglenook.replication.routes:ROUTES",
+)
+
+
+def _found(names: Sequence[str]) -> list[Any]:
+    values: list[Any] = []
+    for name in names:
+        module, _, attribute = name.partition(":")
+        if importlib.util.find_spec(module) is not None:
+            values.append(getattr(importlib.import_module(module), attribute))
+    return values
+
+
+def routes() -> list[Any]:
+    """The routes of all domains."""
+    return [route for several in _found(ROUTES) for route in several]
+
+
+def indexes() -> list[Index]:
+    """The indexes that every instance's store has."""
+    return [index for several in _found(INDEXES) for index in several]
+
+
+def hooks() -> list[Hook]:
+    """What runs inside every document write."""
+    return _found(HOOKS)
+
+
+def join(runtime: Runtime) -> None:
+    """Let each domain take part in the life of instances (`Instances.on_created` and its kin)."""
+    for take_part in _found(JOINING):
+        take_part(runtime.instances)
+
+
+def background(runtime: Runtime) -> list[Part]:
+    """The background parts of a running server, in the order of their start."""
+    return [make(runtime) for make in _found(BACKGROUND)]
+
+
+INDEXES = (
+    "inglenook.identity.permission_documents:PERMISSION_INDEXES",
+    "inglenook.identity.clients:CLIENT_INDEXES",
+    "inglenook.files.indexes:FILE_INDEXES",
+)
+HOOKS: tuple[str, ...] = ("inglenook.sharing.tracking:track",)
+JOINING: tuple[str, ...] = ()
+BACKGROUND: tuple[str, ...] = ()

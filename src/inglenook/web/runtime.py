@@ -1,0 +1,95 @@
+"""The assembly of a server: stores, peers, instances and what works in the background.
+
+A `Runtime` is what the web application and the commands work with. It knows no HTTP; `web.serve` puts it behind a
+port, and a command that finds no server running makes one for itself, without background parts.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import inglenook
+from inglenook.environment import Environment
+from inglenook.identity.instances import Instances
+from inglenook.kernel.errors import DomainError
+from inglenook.peers.peers import Peers
+from inglenook.peers.transport import Transport
+from inglenook.storage.blobs.local import LocalBlobStores
+from inglenook.storage.bus import Ephemeral
+from inglenook.storage.documents.sqlite import SqliteStores
+from inglenook.web import parts
+
+
+class Runtime:
+    """Everything a server is made of. `await start()` before use, `await stop()` at the end.
+
+    `transport` takes the place of the network (for simulations)."""
+
+    def __init__(self, env: Environment, transport: Transport | None = None) -> None:
+        self.env = env
+        self.folder: Path = env.config.data
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.stores = SqliteStores(self.folder, env)
+        self.blobs = LocalBlobStores(self.folder)
+        self.ephemeral = Ephemeral(env.clock)
+        self.peers = Peers(env, transport)
+        self.instances = Instances(
+            env, self.stores, self.blobs, self.peers, parts.indexes(), parts.hooks(), ephemeral=self.ephemeral
+        )
+        self.parts: list[parts.Part] = []
+        self._ending = AsyncExitStack()
+
+    async def start(self, *, background: bool = True) -> None:
+        """Open the registry; with `background`, begin what works beside the requests."""
+        self._ending.push_async_callback(self.stores.close)
+        self._ending.push_async_callback(self.peers.close)
+        parts.join(self)
+        await self.instances.start()
+        if background:
+            for part in parts.background(self):
+                await part.start()
+                self.parts.append(part)
+                self._ending.push_async_callback(part.stop)
+
+    async def stop(self) -> None:
+        """End the parts in the reverse order of their start, then close the stores."""
+        await self._ending.aclose()
+
+    def version(self) -> dict[str, str]:
+        """What `GET /version` tells."""
+        mode = "development" if self.env.config.dev else "production"
+        runtime = f"{platform.python_implementation()} {platform.python_version()}"
+        return {"version": inglenook.__version__, "build_mode": mode, "runtime_version": runtime}
+
+    async def status(self) -> dict[str, Any]:
+        """What `GET /status` tells: the time that each service takes to answer, or which one does not."""
+        latencies: dict[str, str] = {}
+        failing: dict[str, str] = {}
+        clock = self.env.clock
+        for name, probe in (("database", self._probe_database), ("storage", self._probe_storage)):
+            started = clock.monotonic()
+            try:
+                await probe()
+            except (DomainError, OSError) as error:
+                failing[name] = str(error)
+            else:
+                latencies[name] = f"{(clock.monotonic() - started) * 1000:.3f}ms"
+        if failing:
+            return {
+                "status": "KO",
+                "message": "failing: " + ", ".join(failing),
+                "failing": failing,
+                "latencies": latencies,
+            }
+        return {"status": "OK", "message": "OK", "latencies": latencies}
+
+    async def _probe_database(self) -> None:
+        await self.instances.count()
+
+    async def _probe_storage(self) -> None:
+        if os.statvfs(self.folder).f_bavail == 0:
+            raise OSError("The disk of the data folder is full")

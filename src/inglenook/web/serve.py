@@ -1,0 +1,134 @@
+"""The server process: the application behind a port, from the lock of its data folder to a graceful end (spec/10 §3).
+
+HTTP is spoken by Granian inside our own event loop (docs/decisions/0004): the parts in the background and the
+requests share one loop, and nothing has to be handed between threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+
+from inglenook.environment import Environment
+from inglenook.web.app import create_app
+from inglenook.web.gate import Gate
+from inglenook.web.lock import DataLock
+from inglenook.web.runtime import Runtime
+
+log = structlog.get_logger("inglenook.server")
+
+GRACE = 12.0
+"""Seconds for running requests to end; with the same again for the parts in the background, less than 20 in all."""
+PARKING = 6.0
+"""Seconds for the parts in the background to end."""
+CONNECTIONS = 8192
+"""Requests and websockets served at once; more wait."""
+
+Ready = Callable[[Runtime], contextlib.AbstractAsyncContextManager[Any]]
+
+
+async def serve(env: Environment, alongside: Ready | None = None) -> None:
+    """Own the data folder and answer requests until SIGINT or SIGTERM.
+
+    `alongside` is a context kept open while the server runs (the control socket of the commands).
+    Raises DataFolderTaken, OSError (an address that cannot be bound).
+    """
+    sys.setswitchinterval(0.0005)  # a long Python computation in another thread gives way to the loop sooner
+    lock = DataLock.acquire(env.config.data, "server")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        check_address(env.config.host, env.config.port)
+        runtime = Runtime(env)
+        try:
+            await runtime.start()
+            async with alongside(runtime) if alongside else contextlib.nullcontext(), listening(create_app(runtime)):
+                log.info("listening", address=f"{env.config.host}:{env.config.port}", data=str(env.config.data))
+                await stop.wait()
+                log.info("stopping")
+        finally:
+            await _within(PARKING, runtime.stop(), "the background parts")
+    finally:
+        lock.release()
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def listening(gate: Gate) -> AsyncGenerator[None]:
+    """Answer requests inside the context. At its end no request is taken any more, websockets are closed, running
+    requests get `GRACE` seconds, and what is left is cut off."""
+    config = gate.runtime.env.config
+    logging.getLogger("_granian").setLevel(logging.ERROR)
+    server = Server(
+        gate,
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.auto,
+        backlog=1024,
+        backpressure=CONNECTIONS,
+        log_enabled=False,
+        ssl_cert=Path(config.tls_cert) if config.tls_cert else None,
+        ssl_key=Path(config.tls_key) if config.tls_key else None,
+    )
+    running = asyncio.ensure_future(server.serve())
+    try:
+        await _accepting(config.host, config.port, running)
+        yield
+    finally:
+        server.stop()
+        gate.close_websockets()
+        done, _ = await asyncio.wait([running], timeout=GRACE)
+        if not done:
+            log.warning("requests cut off", count=len(gate.active))
+            for task in list(gate.active):
+                task.cancel()
+            await asyncio.wait([running], timeout=1)
+            running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise OSError when the address cannot be bound or is taken; Granian itself would share a taken one."""
+    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, number) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise OSError(error.errno, f"Cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+async def _accepting(host: str, port: int, running: asyncio.Future[None]) -> None:
+    """Wait until connections are taken."""
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    while not running.done():
+        try:
+            _, writer = await asyncio.open_connection(target, port)
+        except OSError:
+            await asyncio.sleep(0.005)
+        else:
+            writer.close()
+            return
+    running.result()
+
+
+async def _within(seconds: float, ending: Any, what: str) -> None:
+    try:
+        await asyncio.wait_for(ending, seconds)
+    except TimeoutError:
+        log.warning("did not end in time", what=what)
