@@ -66,8 +66,8 @@ def parse_url(text: str) -> URL:
     try:
         url = URL(text, encoded=True)
         host = url.raw_host
-        if host and not host.isascii():
-            url = url.with_host(host)
+        if host and not (host.isascii() and host == host.lower()):
+            url = url.with_host(host.lower())
         _ = url.port
     except ValueError as error:
         raise PeerForbiddenAddress("This is not the address of a server") from error

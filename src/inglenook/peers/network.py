@@ -99,8 +99,11 @@ class SystemLookup:
 class AiohttpTransport:
     """The transport over real connections. No cookies, no proxy from the environment, no redirects."""
 
-    def __init__(self, policy: AddressPolicy, lookup: Lookup | None = None) -> None:
+    def __init__(
+        self, policy: AddressPolicy, lookup: Lookup | None = None, *, remember_names: int = REMEMBER_NAMES
+    ) -> None:
         self._policy = policy
+        self._remember_names = remember_names
         self._system = SystemLookup()
         self._lookup: Lookup = lookup or self._system
         self._session: aiohttp.ClientSession | None = None
@@ -166,7 +169,8 @@ class AiohttpTransport:
         connector = aiohttp.TCPConnector(
             limit=0,
             keepalive_timeout=KEEP_ALIVE,
-            ttl_dns_cache=REMEMBER_NAMES,
+            use_dns_cache=self._remember_names > 0,
+            ttl_dns_cache=self._remember_names,
             resolver=GuardedResolver(self._policy, self._lookup),
             socket_factory=self._socket,
         )
