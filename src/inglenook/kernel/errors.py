@@ -124,6 +124,10 @@ class Forbidden(AuthError):
         super().__init__(detail)
 
 
+class Unreadable(AuthError):
+    """A body of a server-to-server request that cannot be read: 400 in the plain family (spec/05 §12.0)."""
+
+
 class BadCredentials(AuthError):
     """Refused in the plain family with 400: a scope that cannot be read, an audience of the wrong kind."""
 

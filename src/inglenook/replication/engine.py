@@ -114,11 +114,15 @@ class ReplicationEngine:
         ids = {sid for sid, _ in watched.senders}
         if not ids:
             return
-        newest = await store.read(lambda view: {sid: newest_change(view, sid, watched.seen.get(sid, 0)) for sid in ids})
+
+        def news(view: Reader) -> tuple[int, set[str]]:
+            return view.last_seq(), {sid for sid in ids if has_news(view, sid, watched.seen.get(sid, 0))}
+
+        upto, changed = await store.read(news)
         for (sid, _), (sender, _) in watched.senders.items():
-            if newest[sid] > watched.seen.get(sid, 0):
+            if sid in changed:
                 sender.wake()
-        watched.seen.update(newest)
+        watched.seen = dict.fromkeys(ids, upto)
 
     async def _follow_sharings(self, watched: Watched) -> None:
         """Start and end senders as the sharing documents say."""
@@ -143,16 +147,22 @@ class ReplicationEngine:
         """Run a sender; a fault in it is told, and the sender starts anew after a while."""
         pause = 1.0
         while True:
+            run = asyncio.create_task(sender.run())
             try:
-                await sender.run()
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                log.exception(
-                    "sender_failed", instance=sender.instance.domain, sharing=sender.sharing_id, member=sender.index
-                )
-            else:
+                await asyncio.wait([run])
+            finally:
+                run.cancel()
+                await asyncio.wait([run])
+            fault = run.exception()
+            if fault is None:
                 return
+            log.error(
+                "sender_failed",
+                instance=sender.instance.domain,
+                sharing=sender.sharing_id,
+                member=sender.index,
+                exc_info=fault,
+            )
             await asyncio.sleep(pause)
             pause = min(pause * 2, 300.0)
 
@@ -161,7 +171,7 @@ def receivers(sharing: Sharing) -> list[int]:
     """The members that this side sends to: the owner to each that is ready, a recipient that may write to the owner."""
     if sharing.owner:
         return [i for i, m in enumerate(sharing.members) if i and m.status == "ready" and m.instance]
-    return [] if rights.is_read_only(sharing) else [0]
+    return [] if rights.i_am_read_only(sharing) else [0]
 
 
 def all_sharings(view: Reader) -> list[Sharing]:
@@ -174,7 +184,6 @@ def all_sharings(view: Reader) -> list[Sharing]:
     return found
 
 
-def newest_change(view: Reader, sharing_id: str, since: int) -> int:
-    """The sequence of a change in a sharing's feed after `since`; `since` when there is none."""
-    changed = view.record_feed(tracking.SHARED, sharing_id, since=since, limit=1000)
-    return changed[-1].seq if changed else since
+def has_news(view: Reader, sharing_id: str, since: int) -> bool:
+    """Whether anything in a sharing has changed after a sequence."""
+    return bool(view.record_feed(tracking.SHARED, sharing_id, since=since, limit=1))

@@ -1,0 +1,131 @@
+"""The server-to-server routes of replication (spec/05 §12). Only a member's server reaches them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, delete, get, post, put
+from litestar.response import Response
+
+from inglenook.identity.caller import Caller
+from inglenook.identity.instance import Instance
+from inglenook.kernel.errors import Unprocessed, Unreadable, UnsupportedMediaType
+from inglenook.replication import service
+from inglenook.replication.initial import end_initial_sync
+from inglenook.sharing.peer_access import require_peer
+from inglenook.wire import PEER, no_content, plain_json, read_body
+
+MAX_BULK = 64 * 1024 * 1024
+MAX_METADATA = 8_000_000
+
+Body = dict[str, Any]
+
+
+@post("/sharings/{sharing_id:str}/_revs_diff", opt={"guard": PEER})
+async def revs_diff(sharing_id: str, request: Request[Any, Any, Any], instance: Instance, caller: Caller) -> Response[Any]:
+    """Which of the announced revisions are missing here."""
+    sharing, _ = await require_peer(caller, sharing_id, "POST")
+    asked = await _object(request, MAX_BULK)
+    return plain_json(await service.revs_diff(instance, sharing, asked))
+
+
+@post("/sharings/{sharing_id:str}/_bulk_docs", opt={"guard": PEER})
+async def bulk_docs(sharing_id: str, request: Request[Any, Any, Any], instance: Instance, caller: Caller) -> Response[Any]:
+    """Take documents, folders and removals."""
+    sharing, index = await require_peer(caller, sharing_id, "POST")
+    lists = await _object(request, MAX_BULK)
+    await service.bulk_docs(instance, sharing, index, lists)
+    return plain_json([])
+
+
+@get("/sharings/{sharing_id:str}/io.cozy.files/{file_id:str}", opt={"guard": PEER})
+async def folder(sharing_id: str, file_id: str, instance: Instance, caller: Caller) -> Response[Any]:
+    """Tell of a folder, by the caller's id."""
+    sharing, index = await require_peer(caller, sharing_id, "GET")
+    return plain_json(await service.folder(instance, sharing, index, file_id))
+
+
+@put("/sharings/{sharing_id:str}/io.cozy.files/{file_id:str}/metadata", opt={"guard": PEER})
+async def file_metadata(
+    sharing_id: str, file_id: str, request: Request[Any, Any, Any], instance: Instance, caller: Caller
+) -> Response[Any]:
+    """Take the metadata of a file; the answer says whether its content is wanted."""
+    sharing, index = await require_peer(caller, sharing_id, "POST")
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise UnsupportedMediaType("Unsupported Media Type")
+    document = await _object(request, MAX_METADATA)
+    _check_types(document)
+    key = await service.file_metadata(instance, sharing, index, file_id, document)
+    return no_content() if key is None else plain_json({"key": key})
+
+
+@put("/sharings/{sharing_id:str}/io.cozy.files/{key:str}", opt={"guard": PEER})
+async def file_content(
+    sharing_id: str, key: str, request: Request[Any, Any, Any], instance: Instance, caller: Caller
+) -> Response[Any]:
+    """Take the content of a file."""
+    sharing, index = await require_peer(caller, sharing_id, "POST")
+    await service.file_content(instance, sharing, index, key, request.stream())
+    return no_content()
+
+
+@post("/sharings/{sharing_id:str}/reupload", opt={"guard": PEER})
+async def reupload(sharing_id: str, instance: Instance, caller: Caller) -> Response[Any]:
+    """There is room again at the member's: send what it refused."""
+    sharing, index = await require_peer(caller, sharing_id, "GET")
+    await service.try_refused_again(instance, sharing.id, index)
+    return no_content()
+
+
+@delete("/sharings/{sharing_id:str}/initial", status_code=204, opt={"guard": PEER})
+async def end_initial(sharing_id: str, instance: Instance, caller: Caller) -> None:
+    """The owner has sent everything there was at the beginning."""
+    await require_peer(caller, sharing_id, "POST")
+    await instance.store.write(lambda tx: end_initial_sync(tx, sharing_id))
+
+
+async def _object(request: Request[Any, Any, Any], limit: int) -> Body:
+    """A JSON object; `null` and malformed bodies are refused as peers expect it (spec/05 §12.0)."""
+    raw = await read_body(request, limit)
+    try:
+        body = msgspec.json.decode(raw)
+    except msgspec.DecodeError as error:
+        raise Unprocessed(str(error)) from error
+    if not isinstance(body, dict):
+        raise Unreadable("Bad Request")
+    return body
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "_rev": str,
+    "_revisions": dict,
+    "name": str,
+    "size": str,
+    "md5sum": str,
+    "mime": str,
+    "class": str,
+    "dir_id": str,
+    "tags": list,
+    "metadata": dict,
+    "cozyMetadata": dict,
+    "referenced_by": list,
+    "executable": bool,
+    "trashed": bool,
+    "created_at": str,
+    "updated_at": str,
+}
+
+
+def _check_types(document: Body) -> None:
+    """Refuse members of the wrong type; `null` stands for absent (spec/05 §12.4)."""
+    for name, kind in _TYPES.items():
+        value = document.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise Unreadable(f"the member {name} has the wrong type")
+    size = document.get("size")
+    if size is not None and not (size.isascii() and size.isdigit()):
+        raise Unreadable("the member size is not a number in a string")
+
+
+ROUTES = [revs_diff, bulk_docs, folder, file_metadata, file_content, reupload, end_initial]

@@ -1,0 +1,250 @@
+"""What a member's server can ask for: the services behind the routes of replication (spec/05 §12–§15)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from inglenook.files import tree
+from inglenook.files.documents import FILES
+from inglenook.files.usage import check_room
+from inglenook.identity.instance import Instance
+from inglenook.kernel.errors import (
+    BadRequest,
+    DocumentNotFound,
+    InvalidAttribute,
+    InvalidParameter,
+    NotFound,
+    PreconditionFailed,
+    UpstreamFailed,
+)
+from inglenook.kernel.xor import xor_id
+from inglenook.replication.exchange import (
+    Exchange,
+    ParentMissing,
+    Received,
+    md5_of,
+    read_document,
+)
+from inglenook.replication.placement import recreate_folder
+from inglenook.replication.receive_documents import apply_documents
+from inglenook.replication.receive_files import apply_content, apply_metadata
+from inglenook.replication.receive_folders import BulkOutcome, apply_bulk
+from inglenook.replication.transform import folder_for_caller
+from inglenook.sharing import links, tracking
+from inglenook.sharing.documents import Sharing
+from inglenook.storage.documents.contract import Reader, Writer
+
+KEY_LIFETIME = 5 * 60.0
+DEEPEST = 512
+EXCESS = 16 * 1024 * 1024
+
+Body = dict[str, Any]
+
+
+def exchange(instance: Instance, sharing: Sharing, index: int) -> Exchange:
+    """An exchange with a member, now."""
+    env = instance.env
+    return Exchange(instance, sharing, index, env.random, env.clock.timestamp())
+
+
+async def revs_diff(instance: Instance, sharing: Sharing, asked: Mapping[str, object]) -> Body:
+    """Which of the announced revisions are not known here (spec/05 §12.1)."""
+
+    def look(view: Reader) -> Body:
+        found: Body = {}
+        for key, revs in asked.items():
+            doctype, _, id = key.partition("/")
+            wanted = [rev for rev in revs if isinstance(rev, str)] if isinstance(revs, list) else []
+            shared = tracking.load(view, doctype, id)
+            in_sharing = sharing.id in shared.infos
+            missing = [rev for rev in wanted if not (in_sharing and shared.knows(rev))]
+            if missing:
+                found[key] = {"missing": missing}
+        return found
+
+    return await instance.store.read(look)
+
+
+async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Mapping[str, object]) -> None:
+    """Apply documents of any doctype (spec/05 §12.2). Everything that can be applied is; then the first error is raised."""
+    ex = exchange(instance, sharing, index)
+    files: list[Received] = []
+    others: dict[str, list[Received]] = {}
+    first: BadRequest | None = None
+    for doctype, listed in lists.items():
+        if not isinstance(listed, list):
+            raise BadRequest("JSON input is malformed or is missing mandatory fields")
+        entries = [entry for entry in listed if isinstance(entry, dict)]
+        if doctype == FILES:
+            for entry in entries:
+                try:
+                    files.append(read_document(entry))
+                except BadRequest as error:
+                    first = first or error
+        else:
+            try:
+                others[doctype] = [read_document(entry) for entry in entries]
+            except BadRequest as error:
+                first = first or error
+    for doctype, received in others.items():
+        await instance.store.write(lambda tx, d=doctype, r=received: apply_documents(tx, ex, d, r))
+    if files:
+        await _apply_files(instance, ex, files)
+    if first is not None:
+        raise first
+
+
+async def _apply_files(instance: Instance, ex: Exchange, files: list[Received]) -> None:
+    outcome: BulkOutcome = await instance.store.write(lambda tx: apply_bulk(tx, ex, files))
+    error = outcome.error
+    for received, parent in outcome.missing:
+        try:
+            await _fetch_parents(instance, ex, parent)
+            again: BulkOutcome = await instance.store.write(lambda tx, r=received: apply_bulk(tx, ex, [r]))
+            error = error or again.error
+        except (UpstreamFailed, NotFound, BadRequest) as failed:
+            error = error or failed
+    if error is not None:
+        raise error
+
+
+async def file_metadata(instance: Instance, sharing: Sharing, index: int, id: str, document: Body) -> str | None:
+    """Take the metadata of a file; gives the key under which its content is awaited, None when nothing more is wanted."""
+    if document.get("_id") != id:
+        raise InvalidAttribute(
+            "the identifiers in the URL and in the doc are not the same", pointer="/data/attributes/id"
+        )
+    received = read_document(document)
+    ex = exchange(instance, sharing, index)
+
+    def apply(tx: Writer) -> bool:
+        return apply_metadata(tx, ex, received)
+
+    if await _with_parents(instance, ex, apply):
+        return None
+    key = instance.env.random.bytes(8).hex()
+    kept = msgspec.json.encode({"sharing": sharing.id, "member": index, "document": document})
+    await instance.ephemeral.put(_slot(instance, key), kept, KEY_LIFETIME)
+    return key
+
+
+async def file_content(
+    instance: Instance, sharing: Sharing, index: int, key: str, chunks: AsyncIterator[bytes]
+) -> None:
+    """Take the content of a file whose metadata came before (spec/05 §12.5). On failure nothing is kept."""
+    kept = await instance.ephemeral.get(_slot(instance, key))
+    pending: Body = msgspec.json.decode(kept) if kept else {}
+    if pending.get("sharing") != sharing.id or pending.get("member") != index:
+        raise NotFound("The metadata for this file were not found")
+    received = read_document(pending["document"])
+    size, md5 = int(received.text("size") or "0"), md5_of(received)
+    await instance.store.read(lambda view: check_room(view, instance, size))
+    ex = exchange(instance, sharing, index)
+    content = await instance.contents.receive(chunks, max_bytes=size + EXCESS)
+    try:
+        if content.content.md5 != md5:
+            raise InvalidParameter("Invalid hash", parameter="md5sum")
+        if content.size != size:
+            raise PreconditionFailed("Content length does not match", parameter="Content-Length")
+        await _with_parents(instance, ex, lambda tx: apply_content(tx, ex, received, content))
+    finally:
+        await instance.contents.discard(content)
+
+
+async def folder(instance: Instance, sharing: Sharing, index: int, id: str) -> Body:
+    """A folder of the sharing for a member that lacks it, by the member's own id (spec/05 §12.3)."""
+    ex = exchange(instance, sharing, index)
+    local = xor_id(id, ex.key)
+
+    def look(view: Reader) -> Body:
+        shared = tracking.load(view, FILES, local)
+        if not shared.infos:
+            raise DocumentNotFound("missing")
+        item = tree.get(view, local)
+        if not shared.live(sharing.id) or item is None or not item.is_directory:
+            raise NotFound("This folder was not found")
+        rule = sharing.rules[shared.infos[sharing.id]["rule"]]
+        return folder_for_caller(local, item.rev, item.body, rule, ex.key)
+
+    return await instance.store.read(look)
+
+
+async def try_refused_again(instance: Instance, sharing_id: str, index: int) -> None:
+    """Make everything due that a member has refused (spec/05 §12.6)."""
+    kind = tracking.retry_kind(sharing_id, index)
+    now = instance.env.clock.now().timestamp()
+
+    def change(tx: Writer) -> None:
+        for record in tx.records(kind, limit=10_000):
+            tx.put_record(kind, record.id, record.body, due=now)
+
+    if await instance.store.read(lambda view: view.next_due(kind)) is not None:
+        await instance.store.write(change)
+
+
+# -- folders that only the sender knows
+
+
+async def _with_parents(instance: Instance, ex: Exchange, apply: Any) -> Any:
+    """Apply something; a folder that is missing is fetched from the sender first (spec/05 §14.3)."""
+    for _ in range(3):
+        try:
+            return await instance.store.write(apply)
+        except ParentMissing as missing:
+            await _fetch_parents(instance, ex, missing.id)
+    raise NotFound("This folder was not found")
+
+
+async def _fetch_parents(instance: Instance, ex: Exchange, id: str) -> None:
+    """Fetch a folder and those above it until one is known here, then make them from the top down."""
+    fetched: list[tuple[str, Body]] = []
+    while len(fetched) < DEEPEST:
+        found = await _ask_for_folder(instance, ex, id)
+        fetched.append((id, found))
+        above = found.get("dir_id")
+        if not isinstance(above, str) or not above:
+            break
+        if any(above == known for known, _ in fetched):
+            raise BadRequest("Operation aborted")
+        id = above
+        if await instance.store.read(lambda view, i=id: tree.get(view, i)) is not None:
+            break
+
+    def make(tx: Writer) -> None:
+        for folder_id, body in reversed(fetched):
+            recreate_folder(tx, ex, folder_id, body)
+
+    await instance.store.write(make)
+
+
+async def _ask_for_folder(instance: Instance, ex: Exchange, id: str) -> Body:
+    """Ask the sender, then (on the owner) the other members. Raises NotFound, UpstreamFailed."""
+    for index in _who_may_know(ex.sharing, ex.index):
+        link = links.peer_link(instance, ex.sharing, index)
+        response = await instance.peers.authorized(
+            link,
+            "GET",
+            f"/sharings/{ex.sharing.id}/io.cozy.files/{quote(id, safe='')}",
+            headers={"Accept": "application/json"},
+        )
+        if response.status == 200:
+            found = msgspec.json.decode(response.body)
+            if isinstance(found, dict) and found.get("type") == "directory" and isinstance(found.get("name"), str):
+                return found
+    raise NotFound("This folder was not found")
+
+
+def _who_may_know(sharing: Sharing, sender: int) -> Iterable[int]:
+    yield sender
+    if sharing.owner:
+        for i, member in enumerate(sharing.members):
+            if i not in (0, sender) and member.status == "ready" and member.instance:
+                yield i
+
+
+def _slot(instance: Instance, key: str) -> str:
+    return f"upload/{instance.prefix}/{key}"
