@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -163,7 +163,7 @@ class LocalBlobs:
         return swept
 
     @contextmanager
-    def _locked(self, mode: int) -> Iterator[None]:
+    def _locked(self, mode: int) -> Generator[None]:
         """Shared: blobs are put or named. Exclusive: one is removed. Holds between processes as well."""
         try:
             fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -211,7 +211,7 @@ class LocalUpload:
 
 
 @contextmanager
-def _storage_errors() -> Iterator[None]:
+def _storage_errors() -> Generator[None]:
     """Say in the words of the domain what the disk said."""
     try:
         yield

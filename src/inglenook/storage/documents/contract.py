@@ -47,7 +47,15 @@ class Document:
     __slots__ = ("_body", "deleted", "doctype", "id", "raw", "rev", "seq")
 
     def __init__(
-        self, doctype: str, id: str, rev: str, raw: bytes, *, deleted: bool = False, seq: int = 0, body: Body | None = None
+        self,
+        doctype: str,
+        id: str,
+        rev: str,
+        raw: bytes,
+        *,
+        deleted: bool = False,
+        seq: int = 0,
+        body: Body | None = None,
     ) -> None:
         self.doctype = doctype
         self.id = id
@@ -228,10 +236,6 @@ class Reader(Protocol):
         """The number of live documents whose id comes before `id`, by the bytes."""
         ...
 
-    def rank(self, doctype: str, id: str) -> int:
-        """How many live documents have a smaller id (the `offset` of spec/01 §6.1)."""
-        ...
-
     def doctypes(self) -> list[str]:
         """The doctypes that have a database, by name."""
         ...
@@ -245,15 +249,12 @@ class Reader(Protocol):
         ...
 
     def changes(self, doctype: str, *, since: int = 0, limit: int = 100, descending: bool = False) -> list[FeedEntry]:
-        """Documents of a doctype changed after `since`, by sequence; descending starts at the newest, `since` ignored."""
+        """Documents of a doctype changed after `since`, by sequence; descending starts at the newest and ignores
+        `since`."""
         ...
 
     def pending(self, doctype: str, since: int) -> int:
         """The number of documents of a doctype changed after `since`: the length of `changes` without a limit."""
-        ...
-
-    def pending(self, doctype: str, since: int) -> int:
-        """How many documents of a doctype changed after `since` (`pending` of spec/01 §7.1)."""
         ...
 
     # -- journal
@@ -375,7 +376,9 @@ class Writer(Reader, Protocol):
         """Close the branch of a live leaf by a tombstone with this body (empty by default). Raises as `put`."""
         ...
 
-    def graft(self, doctype: str, id: str, chain: Sequence[str], body: Mapping[str, Any], *, deleted: bool = False) -> bool:
+    def graft(
+        self, doctype: str, id: str, chain: Sequence[str], body: Mapping[str, Any], *, deleted: bool = False
+    ) -> bool:
         """Write a revision made elsewhere (spec/01 §2.5): `chain` runs from the oldest known ancestor to the leaf.
 
         False when the leaf is known already: nothing changes then, not even the sequence."""

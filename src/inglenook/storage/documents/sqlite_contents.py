@@ -7,6 +7,7 @@ them: `hold` refuses what it cannot find.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import apsw
 
@@ -28,7 +29,7 @@ class SqliteContents:
 
     def hold(self, doctype: str, id: str, content: Content, data: bytes | None) -> None:
         """Make a document name a content. Raises NotFound when its bytes are nowhere."""
-        number = self._execute("SELECT number FROM contents WHERE sha256 = ?", (content.sha256,)).get
+        number: int | None = self._execute("SELECT number FROM contents WHERE sha256 = ?", (content.sha256,)).get
         if number is None:
             if data is None and not self._blob_present(content.sha256):
                 raise NotFound("The content is not here")
@@ -38,7 +39,9 @@ class SqliteContents:
             ).get
             if data is None:
                 self._execute("DELETE FROM garbage WHERE sha256 = ?", (content.sha256,))
-        former = self._execute("SELECT content FROM holders WHERE doctype = ? AND id = ?", (doctype, id)).get
+        former: int | None = self._execute(
+            "SELECT content FROM holders WHERE doctype = ? AND id = ?", (doctype, id)
+        ).get
         if former == number:
             return
         self._execute("INSERT OR REPLACE INTO holders VALUES (?, ?, ?)", (doctype, id, number))
@@ -47,7 +50,7 @@ class SqliteContents:
 
     def release(self, doctype: str, id: str) -> None:
         """Make a document name no content."""
-        number = self._execute(
+        number: int | None = self._execute(
             "DELETE FROM holders WHERE doctype = ? AND id = ? RETURNING content", (doctype, id)
         ).get
         if number is not None:
@@ -55,7 +58,9 @@ class SqliteContents:
 
     def release_all(self, doctype: str) -> None:
         """Make all documents of a doctype name no content."""
-        released = self._execute("DELETE FROM holders WHERE doctype = ? RETURNING content", (doctype,)).fetchall()
+        released: list[Any] = self._execute(
+            "DELETE FROM holders WHERE doctype = ? RETURNING content", (doctype,)
+        ).fetchall()
         for number in {number for (number,) in released}:
             self._forget_if_unnamed(number)
 
@@ -86,8 +91,9 @@ class SqliteContents:
     def _forget_if_unnamed(self, number: int) -> None:
         if self._execute("SELECT 1 FROM holders WHERE content = ? LIMIT 1", (number,)).get is not None:
             return
-        sha256, inline = self._execute(
+        forgotten: list[Any] = self._execute(
             "DELETE FROM contents WHERE number = ? RETURNING sha256, bytes IS NOT NULL", (number,)
-        ).fetchall()[0]
-        if not inline:
-            self._put_on_list(sha256)
+        ).fetchall()
+        for sha256, inline in forgotten:
+            if not inline:
+                self._put_on_list(sha256)

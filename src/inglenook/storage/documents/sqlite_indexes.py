@@ -8,7 +8,8 @@ file notes since which sequence, so that giving it again costs only the document
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import apsw
 import msgspec
@@ -19,7 +20,8 @@ PAGE = 500  # documents per step of a rebuild
 DESIGN_DOCUMENT = "_design/"  # never in an index (spec/01 §9.5)
 
 
-class Attended(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Attended:
     """An index in step, with its number in the file."""
 
     number: int
@@ -55,19 +57,18 @@ class IndexKeeper:
 
     def define(self, index: Index) -> None:
         """Attend an index: make it, build it anew when its definition changed, or catch up."""
-        row = self._execute(
-            "SELECT number, doctype, version, unattended FROM indexes WHERE name = ?", (index.name,)
-        ).fetchone()
+        row = self._row(index.name)
         if row is not None and (row[1], row[2]) != (index.doctype, index.version):
             self.drop(index.name)
             row = None
         if row is None:
-            row = self._execute(
-                "INSERT INTO indexes (name, doctype, version, unattended) VALUES (?, ?, ?, -1)"
-                " RETURNING number, doctype, version, unattended",
+            number: int = self._execute(
+                "INSERT INTO indexes (name, doctype, version, unattended) VALUES (?, ?, ?, 0) RETURNING number",
                 (index.name, index.doctype, index.version),
-            ).fetchone()
-        number, unattended = row[0], row[3]
+            ).get
+            unattended: int | None = 0
+        else:
+            number, unattended = row[0], row[3]
         if unattended is not None:
             self._catch_up(Attended(number, index), unattended)
             self._execute("UPDATE indexes SET unattended = NULL WHERE number = ?", (number,))
@@ -76,10 +77,10 @@ class IndexKeeper:
 
     def drop(self, name: str) -> None:
         """Forget an index and its entries; nothing happens when it is not there."""
-        row = self._execute("SELECT number, doctype FROM indexes WHERE name = ?", (name,)).fetchone()
+        row = self._row(name)
         if row is None:
             return
-        number, doctype = row
+        number, doctype = row[0], row[1]
         self._execute("DELETE FROM index_entries WHERE number = ?", (number,))
         self._execute("DELETE FROM indexes WHERE number = ?", (number,))
         left = tuple(attended for attended in self.state.get(doctype, ()) if attended.number != number)
@@ -91,7 +92,8 @@ class IndexKeeper:
         What is written is the difference to what is there, so an update that moves no key costs no write."""
         wanted: dict[tuple[int, bytes], int] = {}
         if body is not None and not id.startswith(DESIGN_DOCUMENT):
-            for number, index in indexes:
+            for attended in indexes:
+                number, index = attended.number, attended.index
                 amount = index.amount(body) if index.amount else 0
                 for key in index.keys(id, body):
                     wanted[number, key] = amount
@@ -131,6 +133,11 @@ class IndexKeeper:
             "DELETE FROM index_entries WHERE number IN (SELECT number FROM indexes WHERE doctype = ?)", (doctype,)
         )
         self._execute("UPDATE indexes SET entries = 0, total = 0 WHERE doctype = ?", (doctype,))
+
+    def _row(self, name: str) -> tuple[int, str, int, int | None] | None:
+        sql = "SELECT number, doctype, version, unattended FROM indexes WHERE name = ?"
+        found: list[Any] = self._execute(sql, (name,)).fetchall()
+        return found[0] if found else None
 
     def _catch_up(self, attended: Attended, since: int) -> None:
         """Bring an index in step with the documents changed after `since`."""

@@ -1,5 +1,7 @@
 """Reading one instance from SQLite: the `Reader` of the contract, over a connection inside a transaction."""
 
+# ruff: noqa: S608 - what is put into the SQL are the constants and fixed clauses of this file, never a value
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,8 +13,8 @@ from inglenook.kernel.errors import DocumentNotFound
 from inglenook.kernel.revisions import RevisionTree, normalise
 from inglenook.storage.documents.contract import (
     Content,
-    Document,
     DoctypeStatus,
+    Document,
     FeedEntry,
     Index,
     IndexEntry,
@@ -95,7 +97,7 @@ class SqliteReader:
             values.append(end)
         order = "DESC" if descending else "ASC"
         rows = self._execute(
-            f"SELECT {DOCUMENT} FROM documents WHERE {where} ORDER BY id {order} LIMIT ? OFFSET ?",  # noqa: S608
+            f"SELECT {DOCUMENT} FROM documents WHERE {where} ORDER BY id {order} LIMIT ? OFFSET ?",
             (*values, limit, skip),
         )
         return [_document(doctype, row) for row in rows]
@@ -167,7 +169,7 @@ class SqliteReader:
         number, _ = self._attended(index)
         where, values = _range(number, start, end)
         page, more = _page(after, descending, skip, limit)
-        rows = self._execute(f"SELECT key, id FROM index_entries WHERE {where}{page}", (*values, *more))  # noqa: S608
+        rows = self._execute(f"SELECT key, id FROM index_entries WHERE {where}{page}", (*values, *more))
         return [IndexEntry(key, id) for key, id in rows]
 
     def index_docs(
@@ -188,7 +190,7 @@ class SqliteReader:
         # The page is cut before the join: skipped entries cost no documents.
         rows = self._execute(
             "SELECT found.key, found.id, rev, CAST(body AS BLOB), seq FROM"
-            f" (SELECT key, id, document FROM index_entries WHERE {where}{page}) AS found"  # noqa: S608
+            f" (SELECT key, id, document FROM index_entries WHERE {where}{page}) AS found"
             " CROSS JOIN documents ON documents.number = found.document"
             f" ORDER BY found.key {order}, found.id {order}",
             (*values, *more),
@@ -204,10 +206,10 @@ class SqliteReader:
     def _index_aggregate(self, index: Index | str, kept: str, formula: str, start: bytes, end: bytes | None) -> int:
         number, _ = self._attended(index)
         if not start and end is None:
-            row = self._row(f"SELECT {kept} FROM indexes WHERE number = ?", (number,))  # noqa: S608
+            row = self._row(f"SELECT {kept} FROM indexes WHERE number = ?", (number,))
         else:
             where, values = _range(number, start, end)
-            row = self._row(f"SELECT {formula} FROM index_entries WHERE {where}", tuple(values))  # noqa: S608
+            row = self._row(f"SELECT {formula} FROM index_entries WHERE {where}", tuple(values))
         return row[0] if row else 0
 
     def _attended(self, index: Index | str) -> tuple[int, str]:
@@ -221,13 +223,13 @@ class SqliteReader:
     # -- records
 
     def record(self, kind: str, id: str) -> Record | None:
-        row = self._row(f"SELECT {RECORD} FROM records WHERE kind = ? AND id = ?", (kind, id))  # noqa: S608
+        row = self._row(f"SELECT {RECORD} FROM records WHERE kind = ? AND id = ?", (kind, id))
         return None if row is None else Record(*row)
 
     def records(self, kind: str, *, start: str = "", end: str | None = None, limit: int = 100) -> list[Record]:
         bound, values = ("", (kind, start, limit)) if end is None else (" AND id < ?", (kind, start, end, limit))
         rows = self._execute(
-            f"SELECT {RECORD} FROM records WHERE kind = ? AND id >= ?{bound} ORDER BY id LIMIT ?",  # noqa: S608
+            f"SELECT {RECORD} FROM records WHERE kind = ? AND id >= ?{bound} ORDER BY id LIMIT ?",
             values,
         )
         return [Record(*row) for row in rows]
@@ -243,7 +245,7 @@ class SqliteReader:
 
     def records_due(self, kind: str, until: float, *, limit: int = 100) -> list[Record]:
         rows = self._execute(
-            f"SELECT {RECORD} FROM records WHERE kind = ? AND due <= ? ORDER BY due LIMIT ?",  # noqa: S608
+            f"SELECT {RECORD} FROM records WHERE kind = ? AND due <= ? ORDER BY due LIMIT ?",
             (kind, until, limit),
         )
         return [Record(*row) for row in rows]

@@ -112,7 +112,7 @@ def connect_reader(path: str) -> apsw.Connection:
 
 
 def storage_error(error: apsw.Error) -> Exception:
-    """What an error of SQLite means to the caller of a store: a full disk, a store out of reach, else a fault of ours."""
+    """What an error of SQLite means to the caller of a store: a full disk, a store out of reach, else our fault."""
     if isinstance(error, apsw.FullError):
         return OutOfSpace("The disk is full")
     if isinstance(error, (apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError)):

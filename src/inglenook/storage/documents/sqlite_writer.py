@@ -222,7 +222,9 @@ class SqliteWriter(SqliteReader):
         if indexes and (stored is None or stored.rev != winner.rev):
             session.indexes.update(indexes, number, winner.id, None if winner.deleted else winner.body)
         if session.hooks:
-            old = Document(winner.doctype, winner.id, stored.rev, stored.raw, seq=stored.seq) if stored and was_live else None
+            old = None
+            if stored is not None and was_live:
+                old = Document(winner.doctype, winner.id, stored.rev, stored.raw, seq=stored.seq)
             change = Change(verb, old, winner, written.rev)
             for hook in session.hooks:
                 hook(self, change)
@@ -263,7 +265,9 @@ class SqliteWriter(SqliteReader):
             return False
         self._session.indexes.forget_doctype(doctype)
         self._session.contents.release_all(doctype)
-        self._execute("DELETE FROM leaves WHERE document IN (SELECT number FROM documents WHERE doctype = ?)", (number,))
+        self._execute(
+            "DELETE FROM leaves WHERE document IN (SELECT number FROM documents WHERE doctype = ?)", (number,)
+        )
         self._execute("DELETE FROM documents WHERE doctype = ?", (number,))
         self._execute("DELETE FROM locals WHERE doctype = ?", (number,))
         self._execute("DELETE FROM doctypes WHERE number = ?", (number,))

@@ -1,0 +1,204 @@
+"""Contents of one instance: receiving bytes, naming them, reading them, and removing what nothing names any more.
+
+A content is addressed by its SHA-256 and also knows its MD5, which the wire needs (spec/02 §1.3). A small one lives
+in the database, in the same transaction as the document that names it; a larger one is streamed to the blob store
+and durable there before the transaction begins. A file is never in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from inglenook.environment import Environment
+from inglenook.kernel.errors import PreconditionFailed, TooLarge
+from inglenook.storage.blobs.contract import BlobStore, Upload
+from inglenook.storage.documents.contract import Content, DocumentStore, Writer
+
+INLINE_BYTES = 64 * 1024  # up to this size a content lives in the database (measured, docs/decisions/0001)
+PIECE = 1024 * 1024  # bytes hashed and written at a time
+READ_PIECE = 256 * 1024  # bytes given at a time
+GRACE_SECONDS = 3600.0  # between the last use of a blob and its removal
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A content that is durable (or small enough to be in `data`) and that no document names yet.
+
+    Either name it in a transaction by `hold`, or give it to `Contents.discard`."""
+
+    content: Content
+    data: bytes | None = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+        return self.content.size
+
+    def hold(self, tx: Writer, doctype: str, id: str) -> None:
+        """Make a document name this content, in place of the one it named."""
+        tx.hold(doctype, id, self.content, self.data)
+
+
+class Contents:
+    """The contents of one instance. With `threads` False all is done on the event loop (for a simulation)."""
+
+    def __init__(self, store: DocumentStore, blobs: BlobStore, env: Environment, *, threads: bool = True) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._env = env
+        self._threads = threads
+
+    async def receive(
+        self, chunks: AsyncIterator[bytes], *, max_bytes: int | None = None, expected_size: int | None = None
+    ) -> Received:
+        """Take in a stream of bytes; nothing is left of it when this fails.
+
+        Raises TooLarge beyond `max_bytes` (what the quota leaves), PreconditionFailed (`Content-Length`) when the
+        size is not `expected_size` (spec/02 §11), OutOfSpace, and what `chunks` raises."""
+        limit = None if max_bytes is None else max(max_bytes, 0)
+        size = 0
+        waiting = bytearray()
+        stream: _Stream | None = None
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                if expected_size is not None and size > expected_size:
+                    raise _wrong_length()
+                if limit is not None and size > limit:
+                    raise TooLarge("The file is too big and exceeds the disk quota")
+                waiting += chunk
+                if stream is None and size > INLINE_BYTES:
+                    stream = _Stream(await self._blobs.begin(), threads=self._threads)
+                while stream is not None and len(waiting) >= PIECE:
+                    piece = bytes(memoryview(waiting)[:PIECE])
+                    del waiting[:PIECE]
+                    await stream.feed(piece)
+            if expected_size is not None and size != expected_size:
+                raise _wrong_length()
+            if stream is None:
+                return _small(bytes(waiting))
+            await stream.feed(bytes(waiting))
+            return Received(await stream.finish(), None)
+        except BaseException:
+            if stream is not None:
+                await stream.abort()
+            raise
+
+    async def discard(self, received: Received) -> None:
+        """Give up a received content that no document came to name."""
+        if received.data is None:
+            sha256 = received.content.sha256
+            await self._store.write(lambda tx: tx.disown(sha256))
+
+    async def read(self, content: Content, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Stream bytes start..end (end excluded, None: to the end), in pieces of at most 256 KiB.
+
+        Raises NotFound (at the first piece) when the bytes are gone."""
+        stop = content.size if end is None else min(end, content.size)
+        data = await self._store.read(lambda view: view.content_bytes(content.sha256))
+        if data is None:
+            async for piece in self._blobs.read(content.sha256, start, stop):
+                yield piece
+            return
+        for at in range(start, stop, READ_PIECE):
+            yield data[at : min(at + READ_PIECE, stop)]
+
+    async def collect(self) -> int:
+        """Remove the blobs that nothing has named for an hour, and what interrupted uploads left; gives how many."""
+        before = self._env.clock.now().timestamp() - GRACE_SECONDS
+        removed = await self._blobs.sweep(before=before)
+        while True:
+            listed, forgotten = await self._store.write(lambda tx: _forget_page(tx, before))
+            for sha256 in forgotten:
+                # A blob that was put again meanwhile is younger, and stays.
+                removed += await self._blobs.delete(sha256, untouched_since=before)
+            if listed < PAGE:
+                return removed
+
+    async def reconcile(self) -> int:
+        """Find blobs that no document names and that nobody knows as garbage (a crash between an upload and its
+        transaction), so that `collect` removes them; gives how many. Walks through all blobs."""
+        found = 0
+        page: list[str] = []
+        async for sha256 in self._blobs.list():
+            page.append(sha256)
+            if len(page) == PAGE:
+                found += await self._disown_unknown(page)
+                page = []
+        return found + await self._disown_unknown(page)
+
+    async def _disown_unknown(self, blobs: list[str]) -> int:
+        unknown = await self._store.read(lambda view: [blob for blob in blobs if view.known_content(blob) is None])
+        if unknown:
+            await self._store.write(lambda tx: [tx.disown(blob) for blob in unknown])
+        return len(unknown)
+
+
+class _Stream:
+    """Hashes and writes one piece while the next one is received: two pieces in memory, however long the stream."""
+
+    def __init__(self, upload: Upload, *, threads: bool) -> None:
+        self._upload = upload
+        self._threads = threads
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._size = 0
+        self._working: asyncio.Future[tuple[None, None, None]] | None = None
+
+    async def feed(self, piece: bytes) -> None:
+        """Take the next piece, as soon as the one before is done."""
+        self._size += len(piece)
+        if not self._threads:
+            self._sha256.update(piece)
+            self._md5.update(piece)
+            await self._upload.write(piece)
+            return
+        await self._settled()
+        # OpenSSL lets go of the interpreter while it hashes: the three run side by side.
+        self._working = asyncio.gather(
+            asyncio.to_thread(self._sha256.update, piece),
+            asyncio.to_thread(self._md5.update, piece),
+            self._upload.write(piece),
+        )
+
+    async def finish(self) -> Content:
+        """Make all durable; gives its name."""
+        await self._settled()
+        content = Content(self._sha256.hexdigest(), _base64(self._md5.digest()), self._size)
+        await self._upload.finish(content)
+        return content
+
+    async def abort(self) -> None:
+        """Leave nothing behind."""
+        if self._working is not None:
+            self._working.cancel()
+            await asyncio.wait([self._working])
+        await self._upload.abort()
+
+    async def _settled(self) -> None:
+        if self._working is not None:
+            await self._working
+            self._working = None
+
+
+def _small(data: bytes) -> Received:
+    digest = hashlib.md5(data, usedforsecurity=False).digest()
+    return Received(Content(hashlib.sha256(data).hexdigest(), _base64(digest), len(data)), data)
+
+
+def _forget_page(tx: Writer, before: float) -> tuple[int, list[str]]:
+    page = tx.garbage(before=before, limit=PAGE)
+    return len(page), [sha256 for sha256 in page if tx.forget_garbage(sha256)]
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+def _wrong_length() -> PreconditionFailed:
+    return PreconditionFailed("Content length does not match", parameter="Content-Length")
