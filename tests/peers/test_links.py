@@ -291,7 +291,7 @@ async def test_nothing_secret_is_logged(peers: Peers, street: Street, capsys: py
 
     link = link_to(await street.raw(cut), Saved())
     for _ in range(4):
-        with pytest.raises(Exception) as failed:
+        with pytest.raises(UpstreamFailed) as failed:
             await peers.authorized(link, "GET", "/sharings/s1/discovery?state=very-secret")
         assert "very-secret" not in str(failed.value)
         assert "access-1" not in str(failed.value)
