@@ -12,7 +12,8 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from functools import lru_cache
+from typing import Any, Literal, Protocol, cast
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -24,7 +25,7 @@ from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS, VAULT_SETTI
 from inglenook.identity.instances import HostMatch
 from inglenook.identity.sessions import Session, Visitor
 from inglenook.kernel.errors import BadCredentials, ExpiredToken, Forbidden, Gone, InvalidToken, NoToken
-from inglenook.kernel.permissions import Permit, Rule, parse_scope
+from inglenook.kernel.permissions import MALFORMED, MAXIMAL, Permit, Rule, linked_app, parse_scope
 from inglenook.storage.documents.contract import Document, Reader
 
 _SHORT_CODE = re.compile(r"(\d{6}|\w{12})\.?\Z", re.ASCII)
@@ -151,8 +152,9 @@ async def granted(instance: Instance, token: str, cookies: Mapping[str, str]) ->
         case tokens.KONNECTOR:
             return await _installed(instance, "konnector", "io.cozy.konnectors/" + claims.sub, claims)
         case tokens.CLI:
-            rules = parse_scope(claims.scope)
-            return Granted(Permit(kind="cli", rules=rules, slug=claims.sub))
+            if claims.scope == "*":
+                raise BadCredentials(MALFORMED)
+            return Granted(Permit(kind="cli", rules=_scope_rules(claims.scope), slug=claims.sub))
         case tokens.SHARE:
             return await _code(instance, token, cookies)
         case _:
@@ -195,7 +197,8 @@ async def _oauth(instance: Instance, claims: tokens.Claims) -> Granted:
         settings = await instance.settings()
         raise Gone("The Cozy has been moved to a new address", code="moved", related=settings.get("moved_to"))
     client_id = claims.client_id if claims.client_id and claims.sub == instance.id else claims.sub
-    linked = claims.scope.removeprefix("@") if claims.scope.startswith("@io.cozy.apps/") else ""
+    slug = linked_app(claims.scope) or ""
+    linked = f"io.cozy.apps/{slug}" if slug else ""
 
     def read(view: Reader) -> tuple[Document | None, Document | None]:
         app = permission_documents.of_source(view, "app", linked) if linked else None
@@ -208,22 +211,22 @@ async def _oauth(instance: Instance, claims: tokens.Claims) -> Granted:
     if claims.scope == "*":
         if not client.body.get("flagship"):
             raise InvalidToken
-        rules: tuple[Rule, ...] = (Rule(type="*"),)
+        rules = MAXIMAL.rules
     elif linked:
         if app is None:
             raise InvalidToken
         rules = permission_documents.rules_of(app.body)
     else:
-        rules = parse_scope(claims.scope)
+        rules = _scope_rules(claims.scope)
     sharing_id = _sharing_of_scope(claims.scope) if kind == SHARING_KIND else ""
     permit = Permit(
         kind="oauth", rules=rules, source_id=linked or client_id, client_id=client_id, client_kind=kind,
-        slug=linked.rpartition("/")[2], sharing_id=sharing_id,
+        slug=slug, sharing_id=sharing_id,
     )  # fmt: skip
     return Granted(permit)
 
 
-async def _installed(instance: Instance, kind: str, source: str, claims: tokens.Claims) -> Granted:
+async def _installed(instance: Instance, kind: Literal["app", "konnector"], source: str, claims: tokens.Claims) -> Granted:
     document = await instance.store.read(lambda view: permission_documents.of_source(view, kind, source))
     if document is None:
         raise InvalidToken
@@ -268,6 +271,11 @@ def _find_code(view: Reader, code: str) -> tuple[Document, bool]:
     source = document.body["source_id"]
     lives = view.get(doctype, source if doctype in ("io.cozy.apps", "io.cozy.konnectors") else source.partition("/")[2])
     return document, lives is not None
+
+
+@lru_cache(maxsize=1024)
+def _scope_rules(scope: str) -> tuple[Rule, ...]:
+    return parse_scope(scope).rules
 
 
 async def _session_id(instance: Instance, cookies: Mapping[str, str]) -> str:

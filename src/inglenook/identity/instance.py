@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from inglenook.identity import passphrase_hash
+from inglenook.identity.passphrase_hash import DEFAULT_ITERATIONS, salt_of
 
 if TYPE_CHECKING:
     from inglenook.environment import Environment
@@ -30,7 +30,9 @@ AUTH_MODES = {"basic": 0, "two_factor_mail": 1, "two_factor_oidc": 2}
 
 
 class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The registry's document of an instance (spec/03 §4.1); bytes are base64 in JSON."""
+    """The registry's document of an instance (spec/03 §4.1); bytes are base64 in JSON.
+
+    `kdf_iterations` goes with `passphrase_hash`: how browsers must hash what is compared with it (0: not at all)."""
 
     domain: str
     prefix: str
@@ -59,6 +61,7 @@ class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
     password_defined: bool | None = None
     disk_quota: str = ""
     passphrase_hash: bytes = b""
+    kdf_iterations: int = DEFAULT_ITERATIONS
     passphrase_reset_token: bytes = b""
     passphrase_reset_time: str = ""
     register_token: bytes = b""
@@ -75,7 +78,7 @@ class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
     def public(self) -> dict[str, Any]:
         """The document without anything secret, for operators' lists."""
         hidden = {
-            "passphrase_hash", "passphrase_reset_token", "register_token", "session_secret", "oauth_secret", "cli_secret",
+            "passphrase_hash", "kdf_iterations", "passphrase_reset_token", "register_token", "session_secret", "oauth_secret", "cli_secret",
         }  # fmt: skip
         return {name: value for name, value in self.body().items() if name not in hidden}
 
@@ -187,7 +190,7 @@ class Instance:
     @property
     def passphrase_salt(self) -> str:
         """The salt of the hash that browsers make of the passphrase."""
-        return passphrase_hash.salt_of(self.doc.old_domain or self.doc.domain)
+        return salt_of(self.doc.old_domain or self.doc.domain)
 
     # -- settings
     async def settings(self) -> dict[str, Any]:

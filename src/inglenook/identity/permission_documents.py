@@ -12,7 +12,7 @@ from typing import Any
 from inglenook.identity.sessions import moment
 from inglenook.kernel.collation import raw_key
 from inglenook.kernel.errors import BadCredentials, Forbidden
-from inglenook.kernel.permissions import Rule, rules_from_json
+from inglenook.kernel.permissions import Rule, parse_rules
 from inglenook.storage.documents.contract import Document, Index, Reader, Writer
 
 PERMISSIONS = "io.cozy.permissions"
@@ -100,7 +100,7 @@ def links_of_document(view: Reader, doctype: str, id: str, limit: int = 100) -> 
 
 def rules_of(body: Mapping[str, Any]) -> tuple[Rule, ...]:
     """The rules of a permission document, in their order."""
-    return rules_from_json(body.get("permissions") or {})
+    return parse_rules(body.get("permissions") or {}).rules
 
 
 def expired(body: Mapping[str, Any], now: datetime) -> bool:

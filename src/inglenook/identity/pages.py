@@ -1,0 +1,116 @@
+"""HTML pages made on the server: templates, texts, static files, the policy of what a page may load (spec/03 §2.5).
+
+A page works without JavaScript, loads only its own server's static files and has no inline script or style. Other
+domains bring templates and texts of their own with `extend`, and render them with `page`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from inglenook.identity import translations
+from inglenook.wire import Answer, html
+
+if TYPE_CHECKING:
+    from inglenook.identity.caller import Caller
+    from inglenook.identity.csrf import Csrf
+
+_loaders: list[jinja2.BaseLoader] = [jinja2.PackageLoader("inglenook.identity")]
+_environment = jinja2.Environment(
+    loader=jinja2.ChoiceLoader(_loaders), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True,
+)  # fmt: skip
+
+
+def extend(package: str) -> None:
+    """Take in the `templates` folder and the texts of a package; its templates may extend `layout.html`."""
+    _loaders.append(jinja2.PackageLoader(package))
+    translations.extend(package)
+
+
+def page(
+    caller: Caller,
+    template: str,
+    *,
+    status: int = 200,
+    csrf: Csrf | None = None,
+    frames: str = "'none'",
+    images: str = "",
+    **context: Any,
+) -> Answer:
+    """A page in the language of the instance.
+
+    Templates get `context`, `t(key, **values)`, `asset(name)`, `locale`, `domain`, and `csrf_token` when `csrf` is
+    given, which also puts its cookie on the answer. `frames` and `images` add sources to the page's policy."""
+    locale = caller.instance.locale
+    text = _render(template, locale, domain=caller.domain, csrf_token=csrf.value if csrf else "", **context)
+    answer = html(text, status, {"content-security-policy": policy(frames=frames, images=images)})
+    return csrf.protect(answer) if csrf else answer
+
+
+def error_page(caller: Caller, status: int, title: str, message: str = "") -> Answer:
+    """A page that says what went wrong; `title` and `message` are texts for people."""
+    return page(caller, "error.html", status=status, title=title, message=message)
+
+
+def bare_error_page(status: int, title: str, message: str, locale: str = "en") -> Answer:
+    """An error page where there is no instance to speak for."""
+    text = _render("error.html", locale, domain="", csrf_token="", title=title, message=message)
+    return html(text, status, {"content-security-policy": policy()})
+
+
+def policy(*, frames: str = "'none'", images: str = "") -> str:
+    """The Content-Security-Policy of a page."""
+    more = f" {images}" if images else ""
+    return (
+        f"default-src 'self';frame-src {frames};frame-ancestors 'none';base-uri 'none';img-src 'self' data:{more};"
+    )
+
+
+def _render(template: str, locale: str, **context: Any) -> str:
+    def t(key: str, **values: object) -> str:
+        return translations.translate(locale, key, **values)
+
+    return _environment.get_template(template).render(t=t, asset=asset_path, locale=locale, **context)
+
+
+# -- static files
+
+
+def asset_path(name: str) -> str:
+    """The path of a static file, with a hash of its content in the name, so that browsers may keep it for ever."""
+    stem, dot, extension = name.rpartition(".")
+    return f"/assets/{stem}.{_digest(name)}{dot}{extension}"
+
+
+@lru_cache(maxsize=64)
+def asset(name: str) -> bytes | None:
+    """A static file of this package, None when there is none of that name."""
+    if "/" in name or "\\" in name or name.startswith("."):
+        return None
+    source = resources.files("inglenook.identity").joinpath("assets", name)
+    return source.read_bytes() if source.is_file() else None
+
+
+def _digest(name: str) -> str:
+    content = asset(name)
+    assert content is not None, f"no static file {name}"
+    return hashlib.sha256(content).hexdigest()[:10]
+
+
+def asset_of_path(path_name: str) -> tuple[str, bytes, bool] | None:
+    """The static file that a name in `/assets/` designates: its name, its bytes, and whether the name carries the
+    hash of this very content."""
+    parts = path_name.split(".")
+    if len(parts) >= 3:
+        name = ".".join([*parts[:-2], parts[-1]])
+        content = asset(name)
+        if content is not None:
+            return name, content, parts[-2] == _digest(name)
+    content = asset(path_name)
+    return None if content is None else (path_name, content, False)
