@@ -39,6 +39,11 @@ def reference_date_key(doctype: str, id: str, date: str) -> bytes:
     return raw_key(doctype, id, date)
 
 
+def usage_prefix(dir_id: str) -> bytes:
+    """The key of the files of a directory in `USAGE`."""
+    return raw_key(dir_id)
+
+
 def after(prefix: bytes) -> bytes:
     """The first key behind all those that start with a prefix."""
     trimmed = prefix.rstrip(b"\xff")
@@ -59,7 +64,7 @@ def _names(id: str, body: Body) -> Iterator[bytes]:
 
 def _usage(id: str, body: Body) -> Iterator[bytes]:
     if body.get("type") == "file":
-        yield raw_key(text(body.get("dir_id")))
+        yield usage_prefix(text(body.get("dir_id")))
 
 
 def _references(id: str, body: Body) -> Iterator[bytes]:
