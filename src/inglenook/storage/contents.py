@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from inglenook.environment import Environment
@@ -20,6 +20,7 @@ from inglenook.storage.documents.contract import Content, DocumentStore, Writer
 
 INLINE_BYTES = 64 * 1024  # up to this size a content lives in the database (measured, docs/decisions/0001)
 PIECE = 1024 * 1024  # bytes hashed and written at a time
+PIECES_AHEAD = 3  # of each lane
 READ_PIECE = 256 * 1024  # bytes given at a time
 GRACE_SECONDS = 3600.0  # between the last use of a blob and its removal
 PAGE = 100
@@ -62,7 +63,8 @@ class Contents:
         size is not `expected_size` (spec/02 §11), OutOfSpace, and what `chunks` raises."""
         limit = None if max_bytes is None else max(max_bytes, 0)
         size = 0
-        waiting = bytearray()
+        waiting: list[bytes] = []  # less than a piece, or what may still stay inline
+        held = 0
         stream: _Stream | None = None
         try:
             async for chunk in chunks:
@@ -71,18 +73,18 @@ class Contents:
                     raise _wrong_length()
                 if limit is not None and size > limit:
                     raise TooLarge("The file is too big and exceeds the disk quota")
-                waiting += chunk
+                waiting.append(chunk)
+                held += len(chunk)
                 if stream is None and size > INLINE_BYTES:
                     stream = _Stream(await self._blobs.begin(), threads=self._threads)
-                while stream is not None and len(waiting) >= PIECE:
-                    piece = bytes(memoryview(waiting)[:PIECE])
-                    del waiting[:PIECE]
-                    await stream.feed(piece)
+                if stream is not None and held >= PIECE:
+                    await stream.feed(b"".join(waiting))
+                    waiting, held = [], 0
             if expected_size is not None and size != expected_size:
                 raise _wrong_length()
             if stream is None:
-                return _small(bytes(waiting))
-            await stream.feed(bytes(waiting))
+                return _small(b"".join(waiting))
+            await stream.feed(b"".join(waiting))
             return Received(await stream.finish(), None)
         except BaseException:
             if stream is not None:
@@ -140,50 +142,84 @@ class Contents:
 
 
 class _Stream:
-    """Hashes and writes one piece while the next one is received: two pieces in memory, however long the stream."""
+    """Hashes and writes a stream on three lanes side by side, while more is received. Some pieces are in memory at a
+    time, however long the stream is."""
 
     def __init__(self, upload: Upload, *, threads: bool) -> None:
         self._upload = upload
-        self._threads = threads
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._size = 0
-        self._working: asyncio.Future[tuple[None, None, None]] | None = None
+        # OpenSSL lets go of the interpreter while it hashes.
+        hashes = [
+            _in_thread(update) if threads else _at_once(update) for update in (self._md5.update, self._sha256.update)
+        ]
+        self._lanes = [_Lane(work) for work in (*hashes, upload.write)]
 
     async def feed(self, piece: bytes) -> None:
-        """Take the next piece, as soon as the one before is done."""
+        """Take the next piece, when there is room for it. Raises what failed on a lane."""
         self._size += len(piece)
-        if not self._threads:
-            self._sha256.update(piece)
-            self._md5.update(piece)
-            await self._upload.write(piece)
-            return
-        await self._settled()
-        # OpenSSL lets go of the interpreter while it hashes: the three run side by side.
-        self._working = asyncio.gather(
-            asyncio.to_thread(self._sha256.update, piece),
-            asyncio.to_thread(self._md5.update, piece),
-            self._upload.write(piece),
-        )
+        for lane in self._lanes:
+            await lane.feed(piece)
 
     async def finish(self) -> Content:
         """Make all durable; gives its name."""
-        await self._settled()
+        for lane in self._lanes:
+            await lane.finish()
         content = Content(self._sha256.hexdigest(), _base64(self._md5.digest()), self._size)
         await self._upload.finish(content)
         return content
 
     async def abort(self) -> None:
         """Leave nothing behind."""
-        if self._working is not None:
-            self._working.cancel()
-            await asyncio.wait([self._working])
+        for lane in self._lanes:
+            await lane.abort()
         await self._upload.abort()
 
-    async def _settled(self) -> None:
-        if self._working is not None:
-            await self._working
-            self._working = None
+
+class _Lane:
+    """Does one kind of work on pieces, in their order, a few pieces behind the one who feeds it."""
+
+    def __init__(self, work: Callable[[bytes], Awaitable[None]]) -> None:
+        self._work = work
+        self._room = asyncio.Semaphore(PIECES_AHEAD)
+        self._last: asyncio.Task[None] | None = None
+
+    async def feed(self, piece: bytes) -> None:
+        await self._room.acquire()
+        if self._last is not None and self._last.done():
+            self._last.result()
+        self._last = asyncio.create_task(self._step(self._last, piece))
+
+    async def finish(self) -> None:
+        if self._last is not None:
+            await self._last
+
+    async def abort(self) -> None:
+        if self._last is not None:
+            self._last.cancel()
+            await asyncio.wait([self._last])
+            if not self._last.cancelled():
+                self._last.exception()
+
+    async def _step(self, before: asyncio.Task[None] | None, piece: bytes) -> None:
+        try:
+            if before is not None:
+                await before
+            await self._work(piece)
+        finally:
+            self._room.release()
+
+
+def _in_thread(work: Callable[[bytes], None]) -> Callable[[bytes], Awaitable[None]]:
+    return lambda piece: asyncio.get_running_loop().run_in_executor(None, work, piece)
+
+
+def _at_once(work: Callable[[bytes], None]) -> Callable[[bytes], Awaitable[None]]:
+    async def step(piece: bytes) -> None:
+        work(piece)
+
+    return step
 
 
 def _small(data: bytes) -> Received:
