@@ -1,0 +1,43 @@
+"""Play scenarios from the command line: `PYTHONHASHSEED=0 python -m tests.simulation --from 0 --count 300`.
+
+Prints each broken seed with its story and the command that plays it again; exit status 1 when there was one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from .scenario import play
+
+
+def main() -> int:
+    """Play the asked range of seeds."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--from", dest="first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--seed", help="one seed alone")
+    parser.add_argument("--keep-going", action="store_true")
+    options = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.execve(  # noqa: S606 -- the order of sets must not depend on chance
+            sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
+        )
+    seeds = [options.seed] if options.seed else [str(n) for n in range(options.first, options.first + options.count)]
+    broken = 0
+    for seed in seeds:
+        failure = play(seed)
+        if failure is None:
+            continue
+        broken += 1
+        print(failure)
+        print(f"replay: python -m tests.simulation --seed {seed}\n")
+        if not options.keep_going:
+            break
+    print(f"{len(seeds)} scenarios, {broken} broken" if broken else f"{len(seeds)} scenarios, all well")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""A network in memory: requests reach another server's application after a delay, or do not.
+
+Faults come from the seed: a request or an answer is lost, delayed (so that later ones overtake it), or the way
+between two hosts is cut for a while. A server that is down refuses connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from multidict import CIMultiDict
+
+from inglenook.peers.errors import PeerTimeout, PeerUnreachable
+from inglenook.peers.transport import PeerRequest, PeerResponse, PeerStream
+
+Message = MutableMapping[str, Any]
+Application = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Faults:
+    """How bad the network is: probabilities of losing a request and an answer, longest delay in seconds."""
+
+    lost_requests: float = 0.0
+    lost_answers: float = 0.0
+    longest_delay: float = 0.05
+
+
+@dataclass
+class Network:
+    """All hosts and the ways between them."""
+
+    random: random.Random
+    faults: Faults = field(default_factory=Faults)
+    hosts: dict[str, Application] = field(default_factory=dict[str, Application])
+    cut: set[frozenset[str]] = field(default_factory=set[frozenset[str]])
+    requests: int = 0
+
+    async def carry(self, origin: str, request: PeerRequest) -> PeerResponse:
+        """Bring a request to its host and the answer back. Raises PeerUnreachable, PeerTimeout."""
+        url = urlsplit(request.url)
+        host = url.netloc
+        self.requests += 1
+        await self._delay()
+        self._check_way(origin, host)
+        application = self.hosts.get(host)
+        if application is None:
+            raise PeerUnreachable(f"{host} refuses the connection")
+        if self.random.random() < self.faults.lost_requests:
+            await asyncio.sleep(request.limits.total or 30.0)
+            raise PeerTimeout(f"{host} did not answer in time")
+        response = await call(application, request)
+        await self._delay()
+        if self.hosts.get(host) is not application:
+            raise PeerUnreachable(f"the connection to {host} was cut")
+        self._check_way(origin, host)
+        if self.random.random() < self.faults.lost_answers:
+            await asyncio.sleep(request.limits.total or 30.0)
+            raise PeerTimeout(f"{host} did not answer in time")
+        return response
+
+    def _check_way(self, one: str, other: str) -> None:
+        if frozenset((one, other)) in self.cut:
+            raise PeerUnreachable(f"no way from {one} to {other}")
+
+    async def _delay(self) -> None:
+        await asyncio.sleep(self.random.random() ** 2 * self.faults.longest_delay)
+
+
+class SimulatedTransport:
+    """The network as the peers of one server see it."""
+
+    def __init__(self, network: Network, host: str) -> None:
+        self._network = network
+        self._host = host
+
+    async def send(self, request: PeerRequest) -> PeerResponse:
+        """One exchange."""
+        return await self._network.carry(self._host, request)
+
+    def open(self, request: PeerRequest) -> AbstractAsyncContextManager[PeerStream]:
+        """Streams of answers are not part of the simulation."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def call(application: Application, request: PeerRequest) -> PeerResponse:
+    """Call an ASGI application with one request."""
+    url = urlsplit(request.url)
+    body = request.body
+    chunks = [body] if isinstance(body, bytes) else [c async for c in body()] if body is not None else []
+    headers = {"host": url.netloc, **{k.lower(): v for k, v in request.headers.items()}}
+    if isinstance(body, bytes):
+        headers["content-length"] = str(len(body))
+    scope: Message = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": url.scheme,
+        "path": unquote(url.path),
+        "raw_path": url.path.encode(),
+        "query_string": url.query.encode(),
+        "root_path": "",
+        "headers": [(k.encode(), v.encode("latin-1")) for k, v in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": (url.hostname, url.port or 80),
+        "state": {},
+    }
+    waiting: list[Message] = [{"type": "http.request", "body": c, "more_body": True} for c in chunks]
+    waiting.append({"type": "http.request", "body": b"", "more_body": False})
+    answered: list[Message] = []
+    over = asyncio.Event()
+
+    async def receive() -> Message:
+        if waiting:
+            return waiting.pop(0)
+        await over.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        answered.append(message)
+
+    try:
+        await application(scope, receive, send)
+    finally:
+        over.set()
+    start = next(m for m in answered if m["type"] == "http.response.start")
+    content = b"".join(m.get("body", b"") for m in answered if m["type"] == "http.response.body")
+    return PeerResponse(
+        start["status"],
+        CIMultiDict([(k.decode("latin-1"), v.decode("latin-1")) for k, v in start["headers"]]),
+        content,
+        request.url,
+    )

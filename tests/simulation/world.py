@@ -1,0 +1,157 @@
+"""Many servers in one process, under virtual time: started, crashed, cut off, and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from inglenook.environment import Config, Environment
+from inglenook.identity.creation import NewInstance, create_instance
+from inglenook.identity.instance import Instance
+from inglenook.identity.operator import token_cli
+from inglenook.peers.transport import PeerRequest, PeerResponse
+from inglenook.sharing import answer, documents
+from inglenook.web.app import create_app
+from inglenook.web.runtime import Runtime
+
+from .network import Faults, Network, SimulatedTransport, call
+from .virtual_time import SeededRandomness, VirtualClock, VirtualLoop
+
+ROOT = "io.cozy.files.root-dir"
+SCOPE = "io.cozy.files io.cozy.contacts io.cozy.sharings io.cozy.tests"
+
+
+@dataclass
+class Server:
+    """One person's server. `runtime` is None while it is down; `starts` counts its lives."""
+
+    world: World
+    name: str
+    folder: Path
+    skew: float
+    starts: int = 0
+    runtime: Runtime | None = None
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
+    token: str = ""
+
+    @property
+    def domain(self) -> str:
+        """The domain of its only instance, which is also the name of the host."""
+        return f"{self.name}.localhost:8080"
+
+    async def start(self) -> None:
+        """Begin a life on what the life before has left on the disk."""
+        self.starts += 1
+        env = Environment(
+            Config(data=self.folder, dev=True),
+            VirtualClock(self.world.loop, self.skew),
+            SeededRandomness(f"{self.world.seed}/{self.name}/{self.starts}"),
+        )
+        before = asyncio.all_tasks()
+        runtime = Runtime(env, SimulatedTransport(self.world.network, self.domain), threads=False)
+        await runtime.start()
+        self.tasks = asyncio.all_tasks() - before
+        self.runtime = runtime
+        self.world.network.hosts[self.domain] = create_app(runtime)
+
+    async def instance(self) -> Instance:
+        """Its instance."""
+        assert self.runtime is not None
+        return await self.runtime.instances.get(self.domain)
+
+    async def crash(self) -> None:
+        """End at once, as by kill -9: what was not committed is gone."""
+        self.world.network.hosts.pop(self.domain, None)
+        assert self.runtime is not None
+        runtime, self.runtime = self.runtime, None
+        await runtime.stop()
+
+    # -- as its owner's client
+
+    async def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> PeerResponse:
+        """A request of the owner's client."""
+        application = self.world.network.hosts[self.domain]
+        if not self.token:
+            self.token = await token_cli(await self.instance(), SCOPE.split())
+        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/vnd.api+json"}
+        content = raw if raw is not None else msgspec.json.encode(body) if body is not None else b""
+        if raw is not None:
+            headers["Content-Type"] = "text/plain"
+        return await call(application, PeerRequest(method, f"http://{self.domain}{path}", headers, content))
+
+    async def ok(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> Any:
+        """The same, which must succeed; gives the decoded answer."""
+        response = await self.call(method, path, body, raw=raw)
+        assert response.status < 300, f"{self.name}: {method} {path}: {response.status} {response.body[:300]!r}"
+        return msgspec.json.decode(response.body) if response.body else None
+
+
+class World:
+    """Servers, their network and their time, all from one seed."""
+
+    def __init__(self, seed: str, loop: VirtualLoop) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.random = random.Random(seed)
+        self.network = Network(random.Random(f"{seed}/network"))
+        self.folder = Path(tempfile.mkdtemp(prefix="inglenook-simulation-"))
+        self.servers: list[Server] = []
+
+    async def add(self, name: str, *, skew: float = 0.0) -> Server:
+        """A server with its person."""
+        folder = self.folder / name
+        server = Server(self, name, folder, skew)
+        await server.start()
+        assert server.runtime is not None
+        new = NewInstance(domain=server.domain, email=f"{name}@example.com", public_name=name.capitalize(), passphrase="")
+        await create_instance(server.runtime.instances, new)
+        self.servers.append(server)
+        return server
+
+    async def share(self, owner: Server, folder_id: str, title: str, recipients: list[Server]) -> str:
+        """Share a folder both ways, and accept everywhere; gives the id of the sharing."""
+        contacts = []
+        for recipient in recipients:
+            contact = {
+                "fullname": recipient.name,
+                "email": [{"address": f"{recipient.name}@example.com", "primary": True}],
+                "cozy": [{"url": f"http://{recipient.domain}", "primary": True}],
+            }
+            made = await owner.ok("POST", "/data/io.cozy.contacts/", contact)
+            contacts.append({"id": made["id"], "type": "io.cozy.contacts"})
+        rule = {"title": title, "doctype": "io.cozy.files", "values": [folder_id]}
+        attributes = {
+            "description": title,
+            "open_sharing": True,
+            "rules": [{**rule, "add": "sync", "update": "sync", "remove": "sync"}],
+        }
+        data = {
+            "type": "io.cozy.sharings",
+            "attributes": attributes,
+            "relationships": {"recipients": {"data": contacts}},
+        }
+        sharing_id: str = (await owner.ok("POST", "/sharings/", {"data": data}))["data"]["id"]
+        stored = await (await owner.instance()).store.read(lambda view: documents.load(view, sharing_id))
+        for index, recipient in enumerate(recipients):
+            state = stored.credentials[index].state
+            await answer.accept(await recipient.instance(), sharing_id, state)
+        return sharing_id
+
+    def calm(self) -> None:
+        """End all faults of the network."""
+        self.network.faults = Faults()
+        self.network.cut.clear()
+
+    async def end(self) -> None:
+        """Stop everything and remove what was on the disk."""
+        for server in self.servers:
+            if server.runtime is not None:
+                await server.crash()
+        shutil.rmtree(self.folder, ignore_errors=True)
