@@ -52,7 +52,7 @@ def dissociate_file(tx: Writer, ex: Exchange, rule: SharingRule, item: Item) -> 
         copy_item(tx, item, TRASH_ID, restore_path=where, trashed=True, references=references)
         give_up(tx, ex, item)
     else:
-        place = ensure_no_longer_shared(tx, ex.instance.locale)
+        place = ensure_no_longer_shared(tx, ex.instance)
         copy_item(tx, item, place.id, references=references)
         give_up(tx, ex, item)
 

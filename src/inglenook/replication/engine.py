@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
@@ -165,6 +166,20 @@ class ReplicationEngine:
             )
             await asyncio.sleep(pause)
             pause = min(pause * 2, 300.0)
+
+
+class Host(Protocol):
+    """The server, as far as the engine needs it."""
+
+    @property
+    def instances(self) -> Instances:
+        """All instances."""
+        ...
+
+
+def engine_of(host: Host) -> ReplicationEngine:
+    """The engine of a server (a background part of it)."""
+    return ReplicationEngine(host.instances)
 
 
 def receivers(sharing: Sharing) -> list[int]:

@@ -19,6 +19,7 @@ from inglenook.kernel.revisions import parse, wire_to_chain
 from inglenook.kernel.rules import SharingRule
 from inglenook.sharing import tracking
 from inglenook.sharing.documents import Sharing
+from inglenook.sharing.shortcuts import Surroundings
 
 FILES = "io.cozy.files"
 
@@ -79,6 +80,11 @@ class Exchange:
     def rules(self, doctype: str) -> Iterable[tuple[int, SharingRule]]:
         """The rules that take in documents of a doctype, with their indexes (local ones are not replicated)."""
         return ((i, r) for i, r in enumerate(self.sharing.rules) if r.doctype == doctype and not r.local)
+
+    @property
+    def around(self) -> Surroundings:
+        """What the making of fixed folders and shortcuts needs to know."""
+        return Surroundings(locale=self.instance.locale, now=self.now, random=self.random)
 
     def came(self, rev: str) -> str:
         """The origin of a transaction that applies a revision received from this member."""

@@ -24,7 +24,7 @@ def parent_of(tx: Writer, ex: Exchange, received: Received) -> str:
     folder is in the trash here)."""
     dir_id = received.text("dir_id")
     if not dir_id:
-        return folder.ensure_sharing_folder(tx, ex.instance, ex.sharing).id
+        return folder.ensure_folder(tx, ex.sharing, ex.instance.origin, ex.around).id
     place = tree.get(tx, dir_id)
     if place is None:
         raise ParentMissing(dir_id)
@@ -34,7 +34,7 @@ def parent_of(tx: Writer, ex: Exchange, received: Received) -> str:
 
 def check_inside(tx: Writer, ex: Exchange, place: Item) -> None:
     """Check that a folder is the sharing folder or lies below it. Raises Safety, Unprocessed."""
-    root = folder.find_sharing_folder(tx, ex.sharing)
+    root = folder.find_folder(tx, ex.sharing)
     above = [place, *tree.Lineage(tx).ancestors(place)]
     if place.is_directory and root is not None and any(step.id == root.id for step in above):
         return

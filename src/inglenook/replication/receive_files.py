@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inglenook.files import tree
-from inglenook.files.documents import FILES, Item
+from inglenook.files.documents import FILES, TRASH_ID, Item
 from inglenook.files.store import create_item, hold_content_of, update_item
 from inglenook.files.versions import keep_previous
 from inglenook.kernel.conflicts import Outcome, detect, mixup
@@ -177,8 +177,8 @@ def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) ->
     if shared.infos and ex.sharing.id not in shared.infos:
         raise Safety
     single = not received.text("dir_id") and rule.selector in ("", "id", "_id") and received.id == rule.values[0]
-    dir_id = folder.place_of_single_file(tx, ex.instance, ex.sharing) if single else parent_of(tx, ex, received)
-    if tree.Lineage(tx).below(Item("", "", {"dir_id": dir_id}), tree.TRASH_ID):
+    dir_id = folder.take_place_of_shortcut(tx, ex.sharing, ex.around).id if single else parent_of(tx, ex, received)
+    if tree.Lineage(tx).below(Item("", "", {"dir_id": dir_id}), TRASH_ID):
         raise Unprocessed("Parent directory is in the trash")
     chain: list[str] | None = received.chain
     if tx.winner(FILES, received.id) is not None:

@@ -10,7 +10,7 @@ import msgspec
 
 from inglenook.files import tree
 from inglenook.files.documents import FILES
-from inglenook.files.usage import check_room
+from inglenook.files.quota import check_room, quota_of
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import (
     BadRequest,
@@ -142,7 +142,7 @@ async def file_content(
         raise NotFound("The metadata for this file were not found")
     received = read_document(pending["document"])
     size, md5 = int(received.text("size") or "0"), md5_of(received)
-    await instance.store.read(lambda view: check_room(view, instance, size))
+    await instance.store.read(lambda view: check_room(view, quota_of(instance), size))
     ex = exchange(instance, sharing, index)
     content = await instance.contents.receive(chunks, max_bytes=size + EXCESS)
     try:
@@ -151,8 +151,9 @@ async def file_content(
         if content.size != size:
             raise PreconditionFailed("Content length does not match", parameter="Content-Length")
         await _with_parents(instance, ex, lambda tx: apply_content(tx, ex, received, content))
-    finally:
+    except BaseException:
         await instance.contents.discard(content)
+        raise
 
 
 async def folder(instance: Instance, sharing: Sharing, index: int, id: str) -> Body:
