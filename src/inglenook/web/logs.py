@@ -41,7 +41,8 @@ def configure(config: Config, stream: TextIO = sys.stderr) -> None:
 
 
 def _as_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
-    return msgspec.json.encode(event, enc_hook=str).decode()
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
+    return msgspec.json.encode({**first, **event}, enc_hook=str).decode()
 
 
 def _exception_text(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

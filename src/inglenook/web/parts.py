@@ -7,14 +7,17 @@ store, and a function that makes its background parts.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
 
 from inglenook.storage.documents.contract import Hook, Index
 
 if TYPE_CHECKING:
     from inglenook.web.runtime import Runtime
+
+log = structlog.get_logger("inglenook.web")
 
 
 class Part(Protocol):
@@ -43,8 +46,12 @@ def _found(names: Sequence[str]) -> list[Any]:
     values: list[Any] = []
     for name in names:
         module, _, attribute = name.partition(":")
-        if importlib.util.find_spec(module) is not None:
+        try:
             values.append(getattr(importlib.import_module(module), attribute))
+        except ModuleNotFoundError as error:  # a domain that is being written
+            if not (error.name or "").startswith("inglenook."):
+                raise
+            log.warning("a part is missing", part=name, cause=str(error))
     return values
 
 

@@ -1,0 +1,34 @@
+"""The names of all commands, known without importing any of them (spec/10 §3)."""
+
+from __future__ import annotations
+
+GROUPS = {
+    "instances": "Create, list and change instances, and make tokens for them.",
+    "files": "Put files into an instance, and get them out of it.",
+    "sharings": "Look at the sharings of an instance.",
+    "check": "Look for inconsistencies in an instance.",
+    "peers": "What the server knows of other servers.",
+    "config": "The effective configuration.",
+}
+"""The groups of commands; each is the `app` of a module of `cli.commands`."""
+
+SINGLE = {
+    "serve": "serve:serve",
+    "settings": "instances:settings",
+    "mails": "mails:mails",
+    "doctor": "doctor:doctor",
+    "init": "init:init",
+    "demo": "demo:demo",
+    "completion": "completion:completion",
+    "version": "version:version",
+}
+"""The commands outside of groups: module and function below `cli.commands`."""
+
+WITHOUT_SERVER = frozenset({"serve", "config", "doctor", "init", "demo", "completion", "version"})
+"""What is always executed by the process that the person started."""
+
+
+def is_for_help(arguments: list[str]) -> bool:
+    """Whether a command line only asks what it could have been."""
+    before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return not arguments or "--help" in before or "-h" in before or (len(arguments) == 1 and arguments[0] in GROUPS)

@@ -1,0 +1,426 @@
+"""`inglenook instances …`: the people of the server (spec/03 §16, spec/10 §3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from inglenook.cli.invocation import Called, CommandFailed, Flag, Switch
+from inglenook.cli.sizes import read_size, show_size
+
+if TYPE_CHECKING:
+    from inglenook.identity.creation import Wish
+    from inglenook.identity.instance import Instance, InstanceDoc
+
+app = App(name="instances")
+
+INDEXES_VERSION = 1
+"""Shown as `v1`: the form of an instance's databases."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What an instance shall be."""
+
+    email: Annotated[str | None, Parameter(help="Mail address of the owner.")] = None
+    public_name: Annotated[str | None, Parameter(help="Name that others see.")] = None
+    passphrase: Annotated[str | None, Parameter(help="In clear; without it the owner chooses one by a link.")] = None
+    phone: str | None = None
+    locale: Annotated[str | None, Parameter(help="Language: en or fr.")] = None
+    tz: Annotated[str | None, Parameter(help="Time zone, such as Europe/Paris.")] = None
+    context_name: Annotated[str | None, Parameter(help="Context of the configuration.")] = None
+    settings: Annotated[str | None, Parameter(help="Further settings: key:value,key:value.")] = None
+    disk_quota: Annotated[str | None, Parameter(help="Such as 10GB; -1 for no limit.")] = None
+    domain_aliases: Annotated[str | None, Parameter(help="Other names, separated by commas.")] = None
+    old_domain: str | None = None
+    org_domain: str | None = None
+    org_id: str | None = None
+    uuid: str | None = None
+    oidc_id: Annotated[str | None, Parameter(name=["--oidc_id", "--oidc-id"])] = None
+    franceconnect_id: Annotated[str | None, Parameter(name=["--franceconnect_id", "--franceconnect-id"])] = None
+    magic_link: Annotated[bool | None, Parameter(name=["--magic_link", "--magic-link"], negative="")] = None
+    tos: str | None = None
+    tos_latest: str | None = None
+    sponsorships: str | None = None
+    feature_sets: str | None = None
+
+    def wish(self, **more: Any) -> Wish:
+        """The wish for `identity.creation`."""
+        from inglenook.identity.creation import Wish
+        from inglenook.identity.passphrase import NewPassphrase
+
+        value: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        value["timezone"], value["context"] = value.pop("tz"), value.pop("context_name")
+        value["settings"] = _pairs(value["settings"] or "")
+        for name in ("domain_aliases", "sponsorships", "feature_sets"):
+            value[name] = None if value[name] is None else _words(value[name])
+        if value["passphrase"] is not None:
+            value["passphrase"] = NewPassphrase(value["passphrase"])
+        if value["disk_quota"] is not None:
+            value["disk_quota"] = read_size(value["disk_quota"])
+        return Wish(**value, **more)
+
+
+@app.command(name=["add", "create"])
+async def add(domain: str, /, wanted: Wanted = Wanted(), *, apps: str = "", trace: Flag = False, call: Called) -> None:
+    """Create an instance.
+
+    DOMAIN may carry a port in development. Without a passphrase the link by which the owner chooses one is shown.
+
+    Parameters
+    ----------
+    apps
+        Apps to install, separated by commas.
+    trace
+        Show how long it took.
+    """
+    from inglenook.identity.creation import create_instance
+
+    clock = call.runtime.env.clock
+    started = clock.monotonic()
+    call.say(f'Creating instance for domain "{domain}": please wait...')
+    instance = await create_instance(call.runtime.instances, domain, wanted.wish())
+    call.put(f"Instance created with success for domain {instance.domain}")
+    if instance.doc.register_token:
+        token = instance.doc.register_token.hex()
+        call.put(f'Registration token: "{token}"')
+        call.put(f"Define your password by visiting {instance.url('/', {'registerToken': token})}")
+    for slug in _words(apps):
+        call.say(f"/!\\ Application {slug} has not been installed")
+    if trace:
+        call.say(f"It took {clock.monotonic() - started:.3f} s")
+
+
+@app.command(name=["ls", "list"])
+async def ls(*, json: Flag = False, fields: str = "", available_fields: Flag = False, call: Called) -> None:
+    """List the instances.
+
+    Parameters
+    ----------
+    json
+        One object per line.
+    fields
+        The fields to show, separated by commas.
+    available_fields
+        Show which fields there are.
+    """
+    rows: list[list[str]] = []
+    for doc in await call.runtime.instances.documents():
+        shown = _shown(doc)
+        if available_fields:
+            continue
+        if json:
+            call.put_json_line(shown)
+        elif fields:
+            rows.append([_cell(shown.get(name)) for name in _words(fields)])
+        else:
+            quota = int(doc.disk_quota or 0)
+            shown_quota = show_size(quota) if quota > 0 else "unlimited"
+            version = f"v{INDEXES_VERSION}"
+            rows.append([doc.domain, doc.locale, shown_quota, _onboarding(doc), version, doc.prefix, doc.prefix])
+    if available_fields:
+        for name in _field_names():
+            call.put(name)
+    elif not json:
+        call.put_table(rows)
+
+
+@app.command
+async def show(domain: str, /, *, json: Flag = False, call: Called) -> None:
+    """Show an instance as JSON."""
+    call.put_json(_resource(await call.instance(domain)))
+
+
+@app.command(name=["modify", "update"])
+async def modify(
+    domain: str,
+    /,
+    wanted: Wanted = Wanted(),
+    *,
+    blocked: Switch = None,
+    blocking_reason: str | None = None,
+    onboarding_finished: Switch = None,
+    json: Flag = False,
+    call: Called,
+) -> None:
+    """Change an instance, and show it.
+
+    Parameters
+    ----------
+    blocked
+        Refuse to serve it.
+    """
+    from inglenook.identity.creation import modify_instance
+
+    instance = await call.instance(domain)
+    more = {"blocked": blocked, "blocking_reason": blocking_reason, "onboarding_finished": onboarding_finished}
+    wish = wanted.wish(**more)
+    await modify_instance(instance, wish)
+    if wish.passphrase is not None:
+        from inglenook.identity.passphrase import set_passphrase
+
+        await set_passphrase(instance, wish.passphrase)
+    call.put_json(_resource(instance))
+
+
+@app.command(name=["destroy", "rm", "delete", "remove"])
+async def destroy(domain: str, /, *, force: Flag = False, call: Called) -> None:
+    """Delete an instance with everything in it.
+
+    Parameters
+    ----------
+    force
+        Do not ask.
+    """
+    instance = await call.instance(domain)
+    await call.confirm(f"Delete {instance.domain} with everything in it?", force=force)
+    await call.runtime.instances.destroy(instance)
+    call.put(f"Instance for domain {instance.domain} has been destroyed with success")
+
+
+@app.command
+async def count(*, json: Flag = False, call: Called) -> None:
+    """How many instances there are."""
+    number = await call.runtime.instances.count()
+    if json:
+        call.put_json({"count": number})
+    else:
+        call.put("1 instance" if number == 1 else f"{number} instances")
+
+
+@app.command(name="show-db-prefix")
+async def show_db_prefix(domain: str, /, *, call: Called) -> None:
+    """Show the name of an instance's databases."""
+    call.put((await call.instance(domain)).prefix)
+
+
+@app.command(name="set-passphrase")
+async def set_passphrase(domain: str, passphrase: str | None = None, /, *, call: Called) -> None:
+    """Change the passphrase of an instance; without PASSPHRASE, ask for it."""
+    from inglenook.identity.passphrase import NewPassphrase
+    from inglenook.identity.passphrase import set_passphrase as set_new
+
+    instance = await call.instance(domain)
+    if passphrase is None:
+        passphrase = await call.terminal.ask("New passphrase: ", secret=True)
+    await set_new(instance, NewPassphrase(passphrase))
+    call.put(f"Passphrase has been changed for instance  {instance.domain}")
+
+
+@app.command(name="set-disk-quota")
+async def set_disk_quota(domain: str, quota: str, /, *, call: Called) -> None:
+    """Set the most bytes of files of an instance, such as 10GB; -1 for no limit."""
+    from inglenook.identity.creation import Wish, modify_instance
+
+    instance = await call.instance(domain)
+    await modify_instance(instance, Wish(disk_quota=read_size(quota)))
+
+
+@app.command(name="auth-mode")
+async def auth_mode(domain: str, mode: str, /, *, call: Called) -> None:
+    """Set how the owner logs in: basic or two_factor_mail."""
+    from inglenook.identity.creation import Wish, modify_instance
+
+    instance = await call.instance(domain)
+    await modify_instance(instance, Wish(auth_mode=mode))
+    call.put(f"Auth mode has been changed for {instance.domain}")
+
+
+@app.command(name="clean-sessions")
+async def clean_sessions(domain: str, /, *, call: Called) -> None:
+    """End all sessions of an instance and forget its logins."""
+    from inglenook.identity import sessions
+
+    instance = await call.instance(domain)
+
+    def clean(tx: Any) -> None:
+        sessions.end_sessions(tx)
+        sessions.forget_logins(tx)
+
+    await instance.store.write(clean)
+
+
+# -- OAuth clients and tokens
+
+
+@app.command(name="client-oauth")
+async def client_oauth(
+    domain: str,
+    redirect_uri: str,
+    client_name: str,
+    software_id: str,
+    /,
+    *,
+    json: Flag = False,
+    allow_login_scope: Flag = False,
+    call: Called,
+) -> None:
+    """Register an OAuth client, and show its id.
+
+    Parameters
+    ----------
+    json
+        Show the whole client, with its secret and its registration token.
+    allow_login_scope
+        Let the client log its user in.
+    """
+    from inglenook.identity import clients
+
+    instance = await call.instance(domain)
+    declared = {"redirect_uris": [redirect_uri], "client_name": client_name, "software_id": software_id}
+    document = await instance.store.write(
+        lambda tx: clients.create_client(tx, instance, declared, pending=False, allow_login_scope=allow_login_scope)
+    )
+    if json:
+        call.put_json(clients.wire_client(instance, document, with_registration_token=True))
+    else:
+        call.put(document.id)
+
+
+@app.command(name="find-oauth-client")
+async def find_oauth_client(domain: str, software_id: str, /, *, json: Flag = False, call: Called) -> None:
+    """Show the OAuth client of a software, as JSON."""
+    from inglenook.identity import clients
+    from inglenook.kernel.collation import raw_key
+
+    instance = await call.instance(domain)
+    key = raw_key(software_id)
+    found = await instance.store.read(
+        lambda view: view.index_docs(clients.CLIENT_SOFTWARE, start=key, end=key + b"\x00", limit=1)
+    )
+    if not found:
+        raise CommandFailed(f"No OAuth client of {software_id} was found")
+    call.put_json(clients.wire_client(instance, found[0][1]))
+
+
+@app.command(name="token-oauth")
+async def token_oauth(domain: str, client_id: str, /, *scopes: str, expire: str = "", call: Called) -> None:
+    """Show an access token of an OAuth client.
+
+    Parameters
+    ----------
+    expire
+        How long it shall be valid, such as 10m.
+    """
+    from inglenook.identity import tokens
+
+    await _oauth_token(call, domain, client_id, scopes, tokens.ACCESS, expire)
+
+
+@app.command(name="refresh-token-oauth")
+async def refresh_token_oauth(domain: str, client_id: str, /, *scopes: str, expire: str = "", call: Called) -> None:
+    """Show a refresh token of an OAuth client."""
+    from inglenook.identity import tokens
+
+    await _oauth_token(call, domain, client_id, scopes, tokens.REFRESH, expire)
+
+
+@app.command(name="token-app")
+async def token_app(domain: str, slug: str, /, *, expire: str = "", call: Called) -> None:
+    """Show a token of a web app."""
+    from inglenook.identity import tokens
+
+    instance = await call.instance(domain)
+    call.put(tokens.issue(instance, tokens.APP, slug, issued_at=_issued_at(instance, expire, tokens.APP_SECONDS)))
+
+
+@app.command(name="token-konnector")
+async def token_konnector(domain: str, slug: str, /, *, call: Called) -> None:
+    """Show a token of a konnector."""
+    from inglenook.identity import tokens
+
+    call.put(tokens.issue(await call.instance(domain), tokens.KONNECTOR, slug))
+
+
+@app.command(name="token-cli")
+async def token_cli(domain: str, /, *scopes: str, expire: str = "", call: Called) -> None:
+    """Show a token of the command line."""
+    from inglenook.identity import tokens
+
+    instance = await call.instance(domain)
+    issued_at = _issued_at(instance, expire, tokens.CLI_SECONDS)
+    call.put(tokens.issue(instance, tokens.CLI, "CLI", scope=_scope(call, scopes), issued_at=issued_at))
+
+
+async def _oauth_token(
+    call: Called, domain: str, client_id: str, scopes: tuple[str, ...], audience: str, expire: str
+) -> None:
+    from inglenook.identity import clients, tokens
+
+    instance = await call.instance(domain)
+    scope = _scope(call, scopes)
+    if await instance.store.write(lambda tx: clients.update_client(tx, client_id, {"pending": None})) is None:
+        raise CommandFailed(f"No OAuth client with the id {client_id} was found")
+    issued_at = _issued_at(instance, expire, tokens.ACCESS_SECONDS)
+    call.put(tokens.issue(instance, audience, client_id, scope=scope, issued_at=issued_at))
+
+
+def _scope(call: Called, scopes: tuple[str, ...]) -> str:
+    scope = " ".join(scopes).strip()
+    if not scope:
+        raise CommandFailed("Which scopes? For example io.cozy.files:GET io.cozy.contacts", 2)
+    if any("," in word and ":" not in word for word in scope.split()):
+        call.say("Warning: scopes are separated by spaces, a comma was found")
+    return scope
+
+
+def _issued_at(instance: Instance, expire: str, lifetime: float) -> int | None:
+    """The moment of issue that makes a token end after `expire`; None (now) when that is not asked for."""
+    from inglenook.cli.settings import read_duration
+
+    if not expire:
+        return None
+    try:
+        seconds = read_duration(expire)
+    except ValueError as error:
+        raise CommandFailed(f"--expire {expire}: {error}", 2) from None
+    return int(instance.env.clock.now().timestamp() + seconds - lifetime) if seconds else None
+
+
+# -- showing
+
+
+def _resource(instance: Instance) -> dict[str, Any]:
+    return {"id": instance.id, "meta": {"rev": instance.rev}, "attributes": _shown(instance.doc)}
+
+
+def _shown(doc: InstanceDoc) -> dict[str, Any]:
+    return {**doc.public(), "indexes_version": INDEXES_VERSION, "db_prefix": doc.prefix}
+
+
+def _field_names() -> list[str]:
+    from inglenook.identity.instance import InstanceDoc
+
+    example = InstanceDoc(domain="", prefix="").public()
+    every = {**example, **dict.fromkeys(InstanceDoc.__struct_fields__)}
+    secret = {name for name in every if name.endswith(("_secret", "_hash", "_token"))}
+    return [*sorted({*every, "indexes_version"} - secret), "db_prefix"]
+
+
+def _onboarding(doc: InstanceDoc) -> str:
+    if doc.onboarding_finished:
+        return "onboarded"
+    return "onboarding" if doc.register_token else "pending"
+
+
+def _cell(value: Any) -> str:
+    import msgspec
+
+    return value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode()
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for pair in _words(text):
+        name, colon, value = pair.partition(":")
+        if not colon:
+            raise CommandFailed(f"--settings {pair}: write key:value,key:value", 2)
+        pairs[name.strip()] = value.strip()
+    return pairs

@@ -1,0 +1,65 @@
+"""A command without a running server: this process takes the lock of the data folder and does the work itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from inglenook.cli import control
+from inglenook.cli.execute import execute, parse
+from inglenook.cli.invocation import CommandFailed, Invocation
+from inglenook.environment import Environment
+from inglenook.web.lock import DataFolderTaken, DataLock
+
+
+async def execute_alone(arguments: list[str], invocation: Invocation, *, patience: float) -> int:
+    """Execute a command; gives its exit code.
+
+    When the data folder is taken by another command, wait for its end; when by a server that is starting, have it
+    execute the command once it can. `patience` is in seconds."""
+    try:
+        parse(arguments)  # wrong usage needs no lock
+        lock = await _lock(invocation, patience)
+    except CommandFailed as failure:
+        invocation.say(f"Error: {failure}")
+        return failure.code
+    except OSError as error:
+        invocation.say(f"Error: {error.filename}: {error.strerror}")
+        return 1
+    if lock is None:
+        request = control.Request.of_this_process(arguments)
+        return await asyncio.to_thread(control.call, invocation.settings.config.data, request)
+    try:
+        return await _with_own_server(arguments, invocation)
+    finally:
+        lock.release()
+
+
+async def _lock(invocation: Invocation, patience: float) -> DataLock | None:
+    """The lock, or None when a server answers by now."""
+    folder = invocation.settings.config.data
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return DataLock.acquire(folder, "command")
+        except DataFolderTaken as taken:
+            if control.answers(folder):
+                return None
+            if time.monotonic() > deadline:
+                raise CommandFailed(f"{taken}. Try again when it has ended") from None
+        await asyncio.sleep(0.05)
+
+
+async def _with_own_server(arguments: list[str], invocation: Invocation) -> int:
+    from inglenook.web import logs
+    from inglenook.web.runtime import Runtime
+
+    config = invocation.settings.config
+    logs.configure(replace(config, log_level="error"))
+    runtime = Runtime(Environment(config))
+    try:
+        await runtime.start(background=False)
+        return await execute(arguments, replace(invocation, assembled=runtime))
+    finally:
+        await runtime.stop()
