@@ -20,6 +20,7 @@ import msgspec
 from litestar import Request
 from litestar.response import Response
 
+from inglenook.kernel import errors
 from inglenook.kernel.errors import BadRequest, TooLarge
 
 JSONAPI = "application/vnd.api+json"
@@ -73,8 +74,41 @@ TITLES: Mapping[int, str] = {
     507: "Insufficient Storage",
 }
 
+# -- statuses of the domain errors
+
+STATUSES: dict[type[errors.DomainError], int] = {
+    errors.BadRequest: 400,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.PreconditionFailed: 412,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.InvalidParameter: 422,
+    errors.InvalidAttribute: 422,
+    errors.TooManyRequests: 429,
+    errors.Unavailable: 503,
+    errors.OutOfSpace: 507,
+    errors.UpstreamFailed: 502,
+    errors.Unprocessed: 500,
+    errors.AuthError: 401,
+    errors.NoToken: 401,
+    errors.InvalidToken: 400,
+    errors.ExpiredToken: 400,
+    errors.BadCredentials: 400,
+    errors.Forbidden: 403,
+}
+
+_OWN_TITLES: dict[type[errors.DomainError], str] = {
+    errors.Gone: "Cozy has been moved",
+    errors.InvalidParameter: "Invalid Parameter",
+    errors.InvalidAttribute: "Invalid Attribute",
+    errors.Unprocessed: "Unqualified error",
+}
+
 _COMPRESS_FROM = 256  # bytes; below, the header costs what is saved
 _COMPRESS_ASIDE_FROM = 128 * 1024  # bytes; above, compression leaves the event loop
+_WATCHED_FROM = 1024 * 1024  # bytes of a stream; a shorter one is sent to its end, listened to or not
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -155,22 +189,30 @@ class Streamed(Answer):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send the answer piece by piece. Whatever ends it early, the source is closed."""
         source = self.chunks
+        gone: asyncio.Future[None] | None = None
+        sent = -1  # bytes; -1 before the start
         try:
             if scope["method"] == "HEAD":
                 await send(self.start(None))
                 await send({"type": "http.response.body", "body": b""})
                 return
-            started = False
             async for chunk in source:
-                if not started:  # an error of the source before its first piece is still answered as an error
+                if sent < 0:  # an error of the source before its first piece is still answered as an error
                     await send(self.start(None))
-                    started = True
+                    sent = 0
                 if chunk:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if not started:
+                    sent += len(chunk)
+                if gone is not None and gone.done():
+                    return  # nobody listens any more
+                if gone is None and sent > _WATCHED_FROM:
+                    gone = asyncio.ensure_future(_disconnected(receive))
+            if sent < 0:
                 await send(self.start(None))
             await send({"type": "http.response.body", "body": b""})
         finally:
+            if gone is not None:
+                gone.cancel()
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
 
@@ -218,6 +260,23 @@ def streamed(
     return Streamed(chunks, status=status, media_type=media_type, headers=headers)
 
 
+# -- errors
+
+
+def status_of(error: errors.DomainError) -> int:
+    """The HTTP status of a domain error: that of its nearest known class."""
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+
+
+def title_of(error: errors.DomainError) -> str:
+    """The title of a domain error in the JSON:API family."""
+    if error.title:
+        return error.title
+    return next(
+        (_OWN_TITLES[kind] for kind in type(error).__mro__ if kind in _OWN_TITLES), TITLES[status_of(error)]
+    )
+
+
 # -- reading
 
 
@@ -262,6 +321,11 @@ def wants_json(request: Request[Any, Any, Any]) -> bool:
 def wants_html(request: Request[Any, Any, Any]) -> bool:
     """Whether `Accept` contains `text/html`."""
     return "text/html" in request.headers.get("accept", "")
+
+
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _gzip(body: bytes) -> bytes:

@@ -16,42 +16,11 @@ from litestar.exceptions import HTTPException, SerializationException, Validatio
 
 from inglenook import wire
 from inglenook.kernel import errors
-from inglenook.wire import Answer
+from inglenook.wire import Answer, status_of, title_of
 
 log = structlog.get_logger("inglenook.web")
 
 MALFORMED = "JSON input is malformed or is missing mandatory fields"
-
-STATUSES: dict[type[errors.DomainError], int] = {
-    errors.BadRequest: 400,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.Gone: 410,
-    errors.PreconditionFailed: 412,
-    errors.TooLarge: 413,
-    errors.UnsupportedMediaType: 415,
-    errors.InvalidParameter: 422,
-    errors.InvalidAttribute: 422,
-    errors.TooManyRequests: 429,
-    errors.Unavailable: 503,
-    errors.OutOfSpace: 507,
-    errors.UpstreamFailed: 502,
-    errors.Unprocessed: 500,
-    errors.AuthError: 401,
-    errors.NoToken: 401,
-    errors.InvalidToken: 400,
-    errors.ExpiredToken: 400,
-    errors.BadCredentials: 400,
-    errors.Forbidden: 403,
-}
-
-_OWN_TITLES: dict[type[errors.DomainError], str] = {
-    errors.Gone: "Cozy has been moved",
-    errors.InvalidParameter: "Invalid Parameter",
-    errors.InvalidAttribute: "Invalid Attribute",
-    errors.Unprocessed: "Unqualified error",
-}
-
 
 def answer(request: Request[Any, Any, Any], error: BaseException) -> Answer:
     """The answer to a request that ended in `error`, whatever it is. What nobody expected is logged."""
@@ -65,20 +34,6 @@ def answer(request: Request[Any, Any, Any], error: BaseException) -> Answer:
 def is_data(path: str) -> bool:
     """Whether a path belongs to the document store's routes, which have errors of their own."""
     return path.startswith("/data/") or path == "/data"
-
-
-def status_of(error: errors.DomainError) -> int:
-    """The HTTP status of a domain error: that of its nearest known class."""
-    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
-
-
-def title_of(error: errors.DomainError) -> str:
-    """The title of a domain error in the JSON:API family."""
-    if error.title:
-        return error.title
-    return next(
-        (_OWN_TITLES[kind] for kind in type(error).__mro__ if kind in _OWN_TITLES), wire.TITLES[status_of(error)]
-    )
 
 
 def plain(status: int, message: str, accept: str, headers: dict[str, str] | None = None) -> Answer:
