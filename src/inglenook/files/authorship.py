@@ -45,9 +45,7 @@ async def trash_stamp_of(caller: Caller) -> Stamp:
     """The stamp of a caller that trashes something: it names the actor too."""
     stamp = await stamp_of(caller)
     actor = await _actor(caller)
-    return Stamp(
-        stamp.now, stamp.origin, slug=stamp.slug, version=stamp.version, client=stamp.client, actor=actor
-    )
+    return Stamp(stamp.now, stamp.origin, slug=stamp.slug, version=stamp.version, client=stamp.client, actor=actor)
 
 
 async def _oauth(instance: Instance, client_id: str, linked: str) -> tuple[str, str, dict[str, str] | None]:

@@ -45,9 +45,7 @@ def directory_body(new: NewDirectory, stamp: Stamp, *, with_origin: bool = True)
     return body
 
 
-def create_directory(
-    tx: Writer, new: NewDirectory, stamp: Stamp, *, id: str = "", with_origin: bool = True
-) -> Item:
+def create_directory(tx: Writer, new: NewDirectory, stamp: Stamp, *, id: str = "", with_origin: bool = True) -> Item:
     """Make a directory, with an id of its own unless one is given.
 
     Raises InvalidParameter (name, depth), NotFound (no such parent, or in the trash), Conflict (name taken)."""
@@ -106,4 +104,3 @@ def refuse_trashed_parent(lineage: Lineage, dir_id: str) -> None:
     """Refuse the trash and what is below it as a place for something new (spec/02 §26.6)."""
     if any(directory.id == TRASH_ID for directory in lineage.up_from(dir_id)):
         raise NotFound("Parent directory is in the trash")
-

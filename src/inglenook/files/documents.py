@@ -143,11 +143,11 @@ def size_of(body: Body) -> int:
 
 def references_of(body: Body, member: str) -> list[dict[str, str]]:
     """A list of `{id, type}` of a body, without what is not of that shape."""
-    found: list[dict[str, str]] = []
-    for entry in items(body.get(member)):
-        if isinstance(entry, dict):
-            found.append({"id": text(entry.get("id")), "type": text(entry.get("type"))})
-    return found
+    return [
+        {"id": text(entry.get("id")), "type": text(entry.get("type"))}
+        for entry in items(body.get(member))
+        if isinstance(entry, dict)
+    ]
 
 
 def set_or_drop(body: Body, member: str, value: Any) -> None:

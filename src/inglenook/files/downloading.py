@@ -12,7 +12,7 @@ from inglenook.files.documents import FILES, Item
 from inglenook.files.ranges import Failed, NotModified, Parts, Unsatisfiable, Validators, decide, http_date
 from inglenook.files.receiving import HttpRequest
 from inglenook.identity.instance import Instance
-from inglenook.kernel.errors import InvalidParameter, PreconditionFailed, Unprocessed
+from inglenook.kernel.errors import InvalidParameter, PreconditionFailed
 from inglenook.kernel.names import download_disposition
 from inglenook.storage.documents.contract import Content
 from inglenook.wire import Answer
@@ -44,7 +44,7 @@ def send(
 ) -> Answer:
     """The answer with a content, or with the part of it that is asked for.
 
-    Raises PreconditionFailed (a condition does not hold), InvalidParameter and Unprocessed for `Page`."""
+    Raises PreconditionFailed (a condition does not hold), InvalidParameter (`Page`)."""
     refuse_page(request, download.item)
     item, content = download.item, download.content
     modified = whole_second(item.updated_at)
@@ -88,7 +88,7 @@ def framing_policy(request: HttpRequest, item: Item) -> dict[str, str]:
 def refuse_page(request: HttpRequest, item: Item) -> None:
     """One page of a PDF needs a tool that this server does not have.
 
-    Raises InvalidParameter when `Page` is no number, Unprocessed otherwise."""
+    Raises InvalidParameter."""
     page = request.query_params.get("Page")
     if not page:
         return
@@ -96,7 +96,7 @@ def refuse_page(request: HttpRequest, item: Item) -> None:
         raise InvalidParameter("Page is not a number", parameter="Page")
     if item.mime != "application/pdf":
         raise InvalidParameter("The file is not a PDF", parameter="Page")
-    raise Unprocessed("The pages of a PDF cannot be extracted on this server")
+    raise InvalidParameter("The pages of a PDF cannot be extracted on this server", parameter="Page")
 
 
 def _streamed(
@@ -127,7 +127,4 @@ def _multipart(
 
     length = sum(len(part.encode()) + end - start + 2 for part, (start, end) in zip(heads, pieces, strict=True))
     headers["content-length"] = str(length + len(tail))
-    return wire.streamed(
-        chunks(), status=206, media_type=f"multipart/byteranges; boundary={boundary}", headers=headers
-    )
-
+    return wire.streamed(chunks(), status=206, media_type=f"multipart/byteranges; boundary={boundary}", headers=headers)

@@ -86,7 +86,16 @@ def _result(**found: Any) -> dict[str, Any]:
 
 # -- pictures
 
-_UNREADABLE = (OSError, ValueError, SyntaxError, TypeError, KeyError, EOFError, struct.error, Image.DecompressionBombError)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 def _picture(head: bytes, created_at: str) -> Found:

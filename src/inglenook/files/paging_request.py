@@ -1,4 +1,4 @@
-"""The page of a list that a request asks for: `page[limit]`, `page[cursor]`, `page[skip]` (spec/02 §8.1, spec/01 §15.2)."""
+"""The page of a list that a request asks for: `page[limit]`, `page[cursor]`, `page[skip]` (spec/02 §8.1)."""
 
 from __future__ import annotations
 

@@ -40,9 +40,7 @@ class Shape:
 # -- files
 
 
-def file_object(
-    shape: Shape, item: Item, *, path: str | None = None, versions: Sequence[Document] = ()
-) -> Object:
+def file_object(shape: Shape, item: Item, *, path: str | None = None, versions: Sequence[Document] = ()) -> Object:
     """A file; `path` is given for lists of searches only, `versions` where the answer carries them."""
     attributes: Object = {name: value for name, value in item.body.items() if name not in _HIDDEN_IN_FILES}
     if path is not None:
@@ -58,9 +56,7 @@ def file_object(
         "data": {"id": item.dir_id, "type": FILES},
     }
     relationships["referenced_by"] = _referenced_by(item)
-    return jsonapi.resource(
-        FILES, item.id, attributes, item.rev, file_links(shape, item), relationships
-    )
+    return jsonapi.resource(FILES, item.id, attributes, item.rev, file_links(shape, item), relationships)
 
 
 def file_links(shape: Shape, item: Item) -> dict[str, str]:
@@ -106,9 +102,7 @@ def directory_object(shape: Shape, item: Item, lineage: Lineage) -> Object:
     )
 
 
-def directory_document(
-    shape: Shape, item: Item, lineage: Lineage, page: ChildrenPage, paging: Paging
-) -> Object:
+def directory_document(shape: Shape, item: Item, lineage: Lineage, page: ChildrenPage, paging: Paging) -> Object:
     """An answer about one directory, with a page of what is in it."""
     itself = f"/files/{item.id}"
     contents_links = {"self": f"{itself}/relationships/contents"}
@@ -150,9 +144,7 @@ def children_document(
 
 def item_objects(shape: Shape, items: Sequence[Item], lineage: Lineage) -> list[Object]:
     """Elements of a list: files without versions, directories in the short form."""
-    return [
-        directory_object(shape, item, lineage) if item.is_directory else file_object(shape, item) for item in items
-    ]
+    return [directory_object(shape, item, lineage) if item.is_directory else file_object(shape, item) for item in items]
 
 
 def item_objects_with_path(shape: Shape, items: Sequence[Item], lineage: Lineage) -> list[Object]:

@@ -60,8 +60,6 @@ async def children_answer(
     return wire.jsonapi(await instance.store.read(read))
 
 
-def page_of(
-    view: Reader, dir_id: str, paging: present.Paging, position: tuple[str, str] | None
-) -> ChildrenPage:
+def page_of(view: Reader, dir_id: str, paging: present.Paging, position: tuple[str, str] | None) -> ChildrenPage:
     """The asked page of a directory."""
     return tree.children_page(view, dir_id, limit=paging.limit, skip=paging.skip, start=position)

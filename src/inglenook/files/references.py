@@ -8,7 +8,14 @@ from urllib.parse import quote
 
 from inglenook.files import tree
 from inglenook.files.documents import FILES, Item, set_or_drop, text
-from inglenook.files.indexes import LEFT_OUT, REFERENCES, REFERENCES_BY_DATE, after, reference_date_key, reference_prefix
+from inglenook.files.indexes import (
+    LEFT_OUT,
+    REFERENCES,
+    REFERENCES_BY_DATE,
+    after,
+    reference_date_key,
+    reference_prefix,
+)
 from inglenook.files.stamps import Stamp, touched
 from inglenook.files.store import update_item
 from inglenook.kernel.errors import InvalidAttribute

@@ -34,9 +34,7 @@ async def readable_at(caller: Caller, path: str, verb: str = "GET") -> Item:
     """What is at a path, if the caller may read it. Raises as `readable`, BadRequest for a relative path."""
     permit = await caller.permit()
     cleaned = clean_path(path)
-    return await caller.instance.store.read(
-        lambda view: allowed(view, permit, verb, tree.by_path(view, cleaned))
-    )
+    return await caller.instance.store.read(lambda view: allowed(view, permit, verb, tree.by_path(view, cleaned)))
 
 
 def allowed(view: Reader, permit: Permit, verb: str, item: Item) -> Item:
@@ -48,9 +46,7 @@ def allowed(view: Reader, permit: Permit, verb: str, item: Item) -> Item:
 async def size_answer(instance: Instance, directory: Item) -> Answer:
     """The bytes of all files below a directory."""
     size = await instance.store.scan(lambda view: size_below(view, directory.id))
-    return wire.jsonapi(
-        jsonapi.document(jsonapi.resource("io.cozy.files.sizes", directory.id, {"size": str(size)}))
-    )
+    return wire.jsonapi(jsonapi.document(jsonapi.resource("io.cozy.files.sizes", directory.id, {"size": str(size)})))
 
 
 # -- routes

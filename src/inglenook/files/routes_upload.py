@@ -40,7 +40,14 @@ from inglenook.files.upload import (
     overwrite_file,
     overwritten_body,
 )
-from inglenook.files.upload_request import keep_metadata, read_dates, read_metadata, read_sent, read_tags, without_uncertified
+from inglenook.files.upload_request import (
+    keep_metadata,
+    read_dates,
+    read_metadata,
+    read_sent,
+    read_tags,
+    without_uncertified,
+)
 from inglenook.files.versions import versions_of
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
@@ -216,9 +223,7 @@ def _check_overwrite(view: Reader, permit: Permit, item: Item, body: Body) -> No
     access.require(permit, "PUT", Item(item.id, item.rev, body), lineage)
 
 
-async def _take_in(
-    instance: Instance, request: HttpRequest, expected: Declared, body: Body
-) -> tuple[Received, Found]:
+async def _take_in(instance: Instance, request: HttpRequest, expected: Declared, body: Body) -> tuple[Received, Found]:
     """Receive the content, and look what it tells of itself."""
     mime = str(body["mime"])
     if not is_read(mime):

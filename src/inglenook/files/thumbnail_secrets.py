@@ -29,8 +29,8 @@ class ThumbnailSecrets:
 
     def accepts(self, file_id: str, secret: str) -> bool:
         """Whether a secret was issued for this file not too long ago."""
-        now = self._window()
-        return any(hmac.compare_digest(self._sign(file_id, now - age).encode(), secret.encode()) for age in range(WINDOWS))
+        now, given = self._window(), secret.encode()
+        return any(hmac.compare_digest(self._sign(file_id, now - age).encode(), given) for age in range(WINDOWS))
 
     def _window(self) -> int:
         return int(self.clock.now().timestamp()) // WINDOW_SECONDS

@@ -117,9 +117,7 @@ def merged(sent: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     return {**sent, **{key: value for key, value in found.items() if key != "target" or "target" not in sent}}
 
 
-def create_file(
-    tx: Writer, id: str, body: Body, received: Holdable, *, found: Found = NOTHING_FOUND
-) -> Item:
+def create_file(tx: Writer, id: str, body: Body, received: Holdable, *, found: Found = NOTHING_FOUND) -> Item:
     """Write a new file with its content. Raises NotFound (no such parent, or in the trash), Conflict (name taken)."""
     refuse_trashed_parent(Lineage(tx), str(body["dir_id"]))
     item = create_item(tx, id, with_content(body, received.content, found))

@@ -13,7 +13,7 @@ from inglenook.environment import Config
 from inglenook.files import tree
 from inglenook.files.dates import nanoseconds, seconds_between
 from inglenook.files.documents import FILES, VERSIONS, Item, items, members, set_or_drop, text
-from inglenook.files.stamps import Stamp, touched
+from inglenook.files.stamps import Stamp, overwritten
 from inglenook.files.store import update_item
 from inglenook.kernel.errors import Conflict, DocumentNotFound
 from inglenook.storage.documents.contract import Body, Content, Document, Reader, Writer
@@ -130,7 +130,7 @@ def belongs_to_file(view: Reader, file_id: str) -> Item:
 
 def set_metadata(tx: Writer, item: Item, metadata: Mapping[str, Any], tags: Sequence[str], stamp: Stamp) -> Item:
     """New metadata and tags with the same content, as an upload of it would do (spec/02 §17.6)."""
-    body: Body = {**item.body, "cozyMetadata": touched(item, stamp)}
+    body: Body = {**item.body, "cozyMetadata": overwritten(item, stamp)}
     set_or_drop(body, "tags", list(tags))
     set_or_drop(body, "metadata", dict(metadata))
     return update_item(tx, item, body)
