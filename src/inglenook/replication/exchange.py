@@ -8,7 +8,6 @@ before anything is written, and the service fetches it and tries again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +15,8 @@ from inglenook.environment import Randomness
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter
 from inglenook.kernel.revisions import parse, wire_to_chain
-from inglenook.kernel.rules import SharingRule
 from inglenook.sharing import tracking
 from inglenook.sharing.documents import Sharing
-from inglenook.sharing.shortcuts import Surroundings
 
 FILES = "io.cozy.files"
 
@@ -76,15 +73,6 @@ class Exchange:
         """The key of identifiers of this pair; empty when there is none."""
         credentials = self.sharing.credentials_for(self.index)
         return credentials.xor_key if credentials else b""
-
-    def rules(self, doctype: str) -> Iterable[tuple[int, SharingRule]]:
-        """The rules that take in documents of a doctype, with their indexes (local ones are not replicated)."""
-        return ((i, r) for i, r in enumerate(self.sharing.rules) if r.doctype == doctype and not r.local)
-
-    @property
-    def around(self) -> Surroundings:
-        """What the making of fixed folders and shortcuts needs to know."""
-        return Surroundings(locale=self.instance.locale, now=self.now, random=self.random)
 
     def came(self, rev: str) -> str:
         """The origin of a transaction that applies a revision received from this member."""

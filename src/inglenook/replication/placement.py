@@ -11,7 +11,6 @@ from inglenook.files.documents import ROOT_ID, TRASH_ID, Item
 from inglenook.files.store import create_item, touch_directories_below, update_item
 from inglenook.kernel.errors import Unprocessed
 from inglenook.kernel.names import conflict_name
-from inglenook.kernel.rules import SharingRule
 from inglenook.replication.exchange import Body, Exchange, ParentMissing, Received, Safety, next_revision
 from inglenook.sharing import folder
 from inglenook.storage.documents.contract import Writer
@@ -24,7 +23,7 @@ def parent_of(tx: Writer, ex: Exchange, received: Received) -> str:
     folder is in the trash here)."""
     dir_id = received.text("dir_id")
     if not dir_id:
-        return folder.ensure_folder(tx, ex.sharing, ex.instance.origin, ex.around).id
+        return folder.ensure_sharing_folder(tx, ex.instance, ex.sharing).id
     place = tree.get(tx, dir_id)
     if place is None:
         raise ParentMissing(dir_id)
@@ -34,7 +33,7 @@ def parent_of(tx: Writer, ex: Exchange, received: Received) -> str:
 
 def check_inside(tx: Writer, ex: Exchange, place: Item) -> None:
     """Check that a folder is the sharing folder or lies below it. Raises Safety, Unprocessed."""
-    root = folder.find_folder(tx, ex.sharing)
+    root = folder.find_sharing_folder(tx, ex.sharing)
     above = [place, *tree.Lineage(tx).ancestors(place)]
     if place.is_directory and root is not None and any(step.id == root.id for step in above):
         return
@@ -119,12 +118,3 @@ def uncertified(metadata: object) -> Body:
         return {}
     return {k: v for k, v in metadata.items() if k not in CERTIFIED}
 
-
-def new_item_rule(ex: Exchange, doctype: str, references: set[str]) -> tuple[int, SharingRule] | None:
-    """The rule that takes in a new file or folder (spec/05 §6.2); `references` as `type/id`."""
-    for index, rule in ex.rules(doctype):
-        if rule.selector != "referenced_by":
-            return index, rule
-        if references and references <= set(rule.values):
-            return index, rule
-    return None

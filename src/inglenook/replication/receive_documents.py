@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inglenook.kernel.rules import rule_for_document
 from inglenook.replication.exchange import Exchange, Received
 from inglenook.sharing import tracking
 from inglenook.storage.documents.contract import Writer
@@ -13,15 +14,12 @@ def apply_documents(tx: Writer, ex: Exchange, doctype: str, documents: Sequence[
     """Store what a rule takes in or what is shared already; anything else is dropped, as it is not this sharing's.
 
     Every received leaf is stored; the winner is the same on both sides (spec/01 §2.3)."""
-    rules = [
-        rule for rule in tracking.tracked_rules(ex.sharing.id, {"rules": rules_of(ex)}) if rule.doctype == doctype
-    ]
     for received in documents:
         winner = tx.winner(doctype, received.id)
         if winner is None or winner.deleted:
             if received.deleted:
                 continue
-            if not any(tracking.selects(rule, received.id, received.body) for rule in rules):
+            if rule_for_document(ex.sharing.rules, doctype, received.id, received.body) is None:
                 continue
             if winner is not None and not shareable_again(tx, ex, doctype, received.id):
                 continue
@@ -36,9 +34,3 @@ def shareable_again(tx: Writer, ex: Exchange, doctype: str, id: str) -> bool:
     shared = tracking.load(tx, doctype, id)
     return not shared.infos or ex.sharing.id in shared.infos
 
-
-def rules_of(ex: Exchange) -> list[dict[str, object]]:
-    """The rules as they are stored."""
-    from msgspec import to_builtins
-
-    return to_builtins(ex.sharing.rules)

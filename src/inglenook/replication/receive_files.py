@@ -10,11 +10,11 @@ from inglenook.kernel.conflicts import Outcome, detect, mixup
 from inglenook.kernel.errors import Unprocessed
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
-from inglenook.kernel.rules import SharingRule
+from inglenook.kernel.rules import SharingRule, rule_for_file
 from inglenook.kernel.xor import conflict_id
 from inglenook.replication.exchange import Body, Exchange, Received, Safety, md5_of, next_revision
 from inglenook.replication.initial import count_received
-from inglenook.replication.placement import new_item_rule, parent_of, settle_name, uncertified
+from inglenook.replication.placement import parent_of, settle_name, uncertified
 from inglenook.sharing import folder, tracking
 from inglenook.storage.contents import Received as Bytes
 from inglenook.storage.documents.contract import Writer
@@ -35,7 +35,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
             return True
         if shared.infos and ex.sharing.id not in shared.infos:
             raise Safety
-        if rule_of_new(ex, received) is None:
+        if rule_for_file(ex.sharing.rules, received.body) is None:
             raise Safety
         return False
     rule = rule_of_existing(tx, ex, item, shared)
@@ -159,25 +159,16 @@ def create_copy(tx: Writer, ex: Exchange, id: str, body: Body, rev: str) -> None
 # -- a file that is new here
 
 
-def rule_of_new(ex: Exchange, received: Received) -> tuple[int, SharingRule] | None:
-    """The rule that takes in a new file."""
-    references = {
-        f"{r.get('type')}/{r.get('id')}" for r in received.body.get("referenced_by") or () if isinstance(r, dict)
-    }
-    return new_item_rule(ex, FILES, references)
-
-
 def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) -> None:
     """A file that is new here (spec/05 §15.3)."""
-    found = rule_of_new(ex, received)
-    if found is None:
+    rule = rule_for_file(ex.sharing.rules, received.body)
+    if rule is None:
         raise Safety
-    _, rule = found
     shared = tracking.load(tx, FILES, received.id)
     if shared.infos and ex.sharing.id not in shared.infos:
         raise Safety
     single = not received.text("dir_id") and rule.selector in ("", "id", "_id") and received.id == rule.values[0]
-    dir_id = folder.take_place_of_shortcut(tx, ex.sharing, ex.around).id if single else parent_of(tx, ex, received)
+    dir_id = folder.place_of_single_file(tx, ex.instance, ex.sharing) if single else parent_of(tx, ex, received)
     if tree.Lineage(tx).below(Item("", "", {"dir_id": dir_id}), TRASH_ID):
         raise Unprocessed("Parent directory is in the trash")
     chain: list[str] | None = received.chain

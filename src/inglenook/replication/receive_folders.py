@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ from inglenook.kernel.conflicts import Outcome, detect, mixup
 from inglenook.kernel.errors import BadRequest, Conflict, DomainError, PreconditionFailed, Unprocessed
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
+from inglenook.kernel.rules import rule_for_file
 from inglenook.replication.dissociate import dissociate
 from inglenook.replication.exchange import FILES, Exchange, ParentMissing, Received, Safety, next_revision
-from inglenook.replication.placement import folder_body, new_item_rule, parent_of, rename_local, settle_name
+from inglenook.replication.placement import folder_body, parent_of, rename_local, settle_name
 from inglenook.sharing import tracking
 from inglenook.storage.documents.contract import Writer
 
@@ -29,7 +30,7 @@ class BulkOutcome:
         self.missing: list[tuple[Received, str]] = []
 
     @contextmanager
-    def watching(self, received: Received) -> Iterator[None]:
+    def watching(self, received: Received) -> Generator[None]:
         """Apply one document; its failure is kept here."""
         try:
             yield
@@ -130,7 +131,7 @@ def create_folder(tx: Writer, ex: Exchange, received: Received, names: Names) ->
     """A folder that is new here (spec/05 §14.1)."""
     name = received.text("name")
     check_name(name)
-    if new_item_rule(ex, FILES, set()) is None:
+    if rule_for_file(ex.sharing.rules, {"type": "directory"}) is None:
         raise Safety
     dir_id = parent_of(tx, ex, received)
     chain: list[str] | None = received.chain

@@ -19,6 +19,7 @@ import msgspec
 
 from inglenook.files import tree
 from inglenook.files.documents import Item
+from inglenook.kernel.rules import by_id, references, selects
 from inglenook.kernel.shared_tree import SharedTree
 from inglenook.storage.documents.contract import Change, Document, Reader, Record, Writer
 
@@ -41,11 +42,6 @@ class TrackedRule(msgspec.Struct, frozen=True, omit_defaults=True):
     values: tuple[str, ...]
     updates: bool
     removals: bool
-
-    @property
-    def by_id(self) -> bool:
-        """Whether the values are identifiers of documents."""
-        return self.selector in ("", "id", "_id")
 
 
 @dataclass(slots=True)
@@ -306,18 +302,6 @@ def came_from(sharing: str, index: int, rev: str) -> str:
 # -- matching
 
 
-def selects(rule: TrackedRule, id: str, body: Mapping[str, Any]) -> bool:
-    """Whether a document that is not a file is chosen by a rule (spec/05 §6.2); lists match by any element."""
-    if rule.by_id:
-        return id in rule.values
-    value: Any = body
-    for step in rule.selector.split("."):
-        value = value.get(step) if isinstance(value, dict) else None
-    if isinstance(value, list):
-        return any(v in rule.values for v in value if isinstance(v, str))
-    return isinstance(value, str) and value in rule.values
-
-
 def memberships(view: Reader, file: Document | Item, rules: Sequence[TrackedRule]) -> dict[str, TrackedRule]:
     """The sharings that a live file or folder is in, each with the first rule that takes it in.
 
@@ -328,17 +312,17 @@ def memberships(view: Reader, file: Document | Item, rules: Sequence[TrackedRule
     if body.get("trashed"):
         return {}
     found: dict[str, TrackedRule] = {}
-    above = ancestors(view, body.get("dir_id")) if any(r.by_id for r in rules) else []
+    above = ancestors(view, body.get("dir_id")) if any(by_id(r) for r in rules) else []
     if TRASH_DIR in above:
         return {}
-    references = {f"{r['type']}/{r['id']}" for r in body.get("referenced_by") or ()} if is_file else set[str]()
+    referenced = references(body) if is_file else set[str]()
     for rule in rules:
-        if rule.by_id:
+        if by_id(rule):
             chosen = any(i in rule.values for i in above) or (is_file and file.id in rule.values)
             if not is_file and file.id in rule.values:
                 chosen = False
         elif rule.selector == "referenced_by":
-            chosen = not references.isdisjoint(rule.values)
+            chosen = not referenced.isdisjoint(rule.values)
         else:
             chosen = is_file and selects(rule, file.id, body)
         if chosen:
@@ -362,7 +346,7 @@ def roots(rules: Iterable[TrackedRule]) -> dict[str, list[TrackedRule]]:
     """The rules by the id of the folder that they share."""
     found: dict[str, list[TrackedRule]] = {}
     for rule in rules:
-        if rule.by_id:
+        if by_id(rule):
             for value in rule.values:
                 found.setdefault(value, []).append(rule)
     return found
@@ -373,7 +357,7 @@ def roots(rules: Iterable[TrackedRule]) -> dict[str, list[TrackedRule]]:
 
 def matching(view: Reader, rule: TrackedRule) -> Iterator[str]:
     """The ids of all documents that a rule takes in, parents before children; the root folder itself is left out."""
-    if rule.doctype == FILES and rule.by_id:
+    if rule.doctype == FILES and by_id(rule):
         for value in rule.values:
             document = view.get(FILES, value)
             if document is None:
@@ -385,8 +369,8 @@ def matching(view: Reader, rule: TrackedRule) -> Iterator[str]:
     elif rule.doctype == FILES and rule.selector == "referenced_by":
         for value in rule.values:
             doctype, _, id = value.partition("/")
-            yield from (d.id for d in tree.referencing(view, doctype, id))
-    elif rule.by_id:
+            yield from (item.id for item in tree.referencing(view, doctype, id))
+    elif by_id(rule):
         yield from rule.values
     else:
         start = ""
