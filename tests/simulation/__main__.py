@@ -21,9 +21,9 @@ def main() -> int:
     parser.add_argument("--keep-going", action="store_true")
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
-        os.execve(  # noqa: S606 -- the order of sets must not depend on chance
-            sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
-        )
+        # the order of sets must not depend on chance
+        words = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
+        os.execve(sys.executable, words, {**os.environ, "PYTHONHASHSEED": "0"})
     seeds = [options.seed] if options.seed else [str(n) for n in range(options.first, options.first + options.count)]
     broken = 0
     for seed in seeds:

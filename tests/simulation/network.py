@@ -20,7 +20,9 @@ from inglenook.peers.errors import PeerTimeout, PeerUnreachable
 from inglenook.peers.transport import PeerRequest, PeerResponse, PeerStream
 
 Message = MutableMapping[str, Any]
-Application = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 @dataclass(slots=True)

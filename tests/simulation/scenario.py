@@ -147,7 +147,8 @@ class Scenario:
     async def attempt(self, server: Server, method: str, path: str, body: Any = None, raw: bytes | None = None) -> Any:
         """A request that may be refused (a taken name, a thing that is gone); gives the answer when it succeeds."""
         response = await server.call(method, path, body, raw=raw)
-        self.tell(f"{server.name}: {method} {path} {msgspec.json.encode(body).decode() if body else raw or ''} {response.status}")
+        said = msgspec.json.encode(body).decode() if body else raw or ""
+        self.tell(f"{server.name}: {method} {path} {said} {response.status}")
         if response.status >= 500:
             raise Broken(f"{server.name}: {method} {path}: {response.status} {response.body[:500]!r}")
         return msgspec.json.decode(response.body) if response.status < 300 and response.body else None

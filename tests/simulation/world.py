@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from inglenook.identity.operator import token_cli
 
 from inglenook.environment import Config, Environment
 from inglenook.identity.creation import NewInstance, create_instance
 from inglenook.identity.instance import Instance
-from inglenook.identity.operator import token_cli
 from inglenook.peers.transport import PeerRequest, PeerResponse
 from inglenook.sharing import answer, documents
 from inglenook.web.app import create_app
@@ -110,7 +110,7 @@ class World:
         server = Server(self, name, folder, skew)
         await server.start()
         assert server.runtime is not None
-        new = NewInstance(domain=server.domain, email=f"{name}@example.com", public_name=name.capitalize(), passphrase="")
+        new = NewInstance(domain=server.domain, email=f"{name}@example.com", public_name=name.capitalize())
         await create_instance(server.runtime.instances, new)
         self.servers.append(server)
         return server

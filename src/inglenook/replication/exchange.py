@@ -60,7 +60,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Who sends (`index` among the members), in which sharing, to which instance; and the sources of chance and time."""
+    """Who sends (`index` among the members), in which sharing, to which instance; by which chance and time."""
 
     instance: Instance
     sharing: Sharing

@@ -110,9 +110,7 @@ def add_document(
         return
     gone = winner.deleted or bool(info.get("removed"))
     document = (
-        removal(shared.id, chain, key)
-        if gone
-        else outgoing(shared.doctype, shared.id, chain, winner.body, rule, key)
+        removal(shared.id, chain, key) if gone else outgoing(shared.doctype, shared.id, chain, winner.body, rule, key)
     )
     page.bulk.append(Change(shared.doctype, shared.id, seq, winner.rev, document, removed=gone))
 

@@ -117,4 +117,3 @@ def uncertified(metadata: object) -> Body:
     if not isinstance(metadata, dict):
         return {}
     return {k: v for k, v in metadata.items() if k not in CERTIFIED}
-

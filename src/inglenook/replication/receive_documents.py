@@ -33,4 +33,3 @@ def shareable_again(tx: Writer, ex: Exchange, doctype: str, id: str) -> bool:
     """Whether a deleted document may come back through this sharing: it was in it, or in none."""
     shared = tracking.load(tx, doctype, id)
     return not shared.infos or ex.sharing.id in shared.infos
-

@@ -133,9 +133,7 @@ def copy_local(tx: Writer, ex: Exchange, item: Item) -> None:
     hold_content_of(tx, item.id, id)
 
 
-def copy_received(
-    tx: Writer, ex: Exchange, received: Received, item: Item, rule: SharingRule, content: Bytes
-) -> None:
+def copy_received(tx: Writer, ex: Exchange, received: Received, item: Item, rule: SharingRule, content: Bytes) -> None:
     """Keep the received content, which has lost, in a file of its own (spec/05 §17.2)."""
     id = conflict_id(item.id, received.rev)
     if tree.get(tx, id) is not None:

@@ -20,10 +20,12 @@ MAX_BULK = 64 * 1024 * 1024
 MAX_METADATA = 8_000_000
 
 Body = dict[str, Any]
+Http = Request[Any, Any, Any]
+Answer = Response[Any]
 
 
 @post("/sharings/{sharing_id:str}/_revs_diff", opt={"guard": PEER})
-async def revs_diff(sharing_id: str, request: Request[Any, Any, Any], instance: Instance, caller: Caller) -> Response[Any]:
+async def revs_diff(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Which of the announced revisions are missing here."""
     sharing, _ = await require_peer(caller, sharing_id, "POST")
     asked = await _object(request, MAX_BULK)
@@ -31,7 +33,7 @@ async def revs_diff(sharing_id: str, request: Request[Any, Any, Any], instance: 
 
 
 @post("/sharings/{sharing_id:str}/_bulk_docs", opt={"guard": PEER})
-async def bulk_docs(sharing_id: str, request: Request[Any, Any, Any], instance: Instance, caller: Caller) -> Response[Any]:
+async def bulk_docs(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Take documents, folders and removals."""
     sharing, index = await require_peer(caller, sharing_id, "POST")
     lists = await _object(request, MAX_BULK)
@@ -40,16 +42,14 @@ async def bulk_docs(sharing_id: str, request: Request[Any, Any, Any], instance: 
 
 
 @get("/sharings/{sharing_id:str}/io.cozy.files/{file_id:str}", opt={"guard": PEER})
-async def folder(sharing_id: str, file_id: str, instance: Instance, caller: Caller) -> Response[Any]:
+async def folder(sharing_id: str, file_id: str, instance: Instance, caller: Caller) -> Answer:
     """Tell of a folder, by the caller's id."""
     sharing, index = await require_peer(caller, sharing_id, "GET")
     return plain_json(await service.folder(instance, sharing, index, file_id))
 
 
 @put("/sharings/{sharing_id:str}/io.cozy.files/{file_id:str}/metadata", opt={"guard": PEER})
-async def file_metadata(
-    sharing_id: str, file_id: str, request: Request[Any, Any, Any], instance: Instance, caller: Caller
-) -> Response[Any]:
+async def file_metadata(sharing_id: str, file_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Take the metadata of a file; the answer says whether its content is wanted."""
     sharing, index = await require_peer(caller, sharing_id, "POST")
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
@@ -61,9 +61,7 @@ async def file_metadata(
 
 
 @put("/sharings/{sharing_id:str}/io.cozy.files/{key:str}", opt={"guard": PEER})
-async def file_content(
-    sharing_id: str, key: str, request: Request[Any, Any, Any], instance: Instance, caller: Caller
-) -> Response[Any]:
+async def file_content(sharing_id: str, key: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Take the content of a file."""
     sharing, index = await require_peer(caller, sharing_id, "POST")
     await service.file_content(instance, sharing, index, key, request.stream())
@@ -71,7 +69,7 @@ async def file_content(
 
 
 @post("/sharings/{sharing_id:str}/reupload", opt={"guard": PEER})
-async def reupload(sharing_id: str, instance: Instance, caller: Caller) -> Response[Any]:
+async def reupload(sharing_id: str, instance: Instance, caller: Caller) -> Answer:
     """There is room again at the member's: send what it refused."""
     sharing, index = await require_peer(caller, sharing_id, "GET")
     await service.try_refused_again(instance, sharing.id, index)
@@ -85,7 +83,7 @@ async def end_initial(sharing_id: str, instance: Instance, caller: Caller) -> No
     await instance.store.write(lambda tx: end_initial_sync(tx, sharing_id))
 
 
-async def _object(request: Request[Any, Any, Any], limit: int) -> Body:
+async def _object(request: Http, limit: int) -> Body:
     """A JSON object; `null` and malformed bodies are refused as peers expect it (spec/05 §12.0)."""
     raw = await read_body(request, limit)
     try:

@@ -161,7 +161,7 @@ class Sender:
         return sharing
 
     def _use_credentials(self, sharing: Sharing) -> None:
-        """Take the link of the current credentials; one link is shared by all requests, so that a token is renewed once."""
+        """Take the link of the current credentials, shared by all requests, so that a token is renewed once."""
         try:
             link = links.peer_link(self.instance, sharing, self.index)
         except BadRequest as error:
@@ -256,7 +256,7 @@ class Sender:
         return [c for c in changes if c.removed or f"{c.doctype}/{c.document['_id']}" in missing]
 
     async def _send_bulk(self, sharing: Sharing, changes: Sequence[Change]) -> None:
-        await self._call("POST", "/_bulk_docs", outbox.by_doctype(outbox.in_order(changes)), timeout=60.0)
+        await self._call("POST", "/_bulk_docs", outbox.by_doctype(outbox.in_order(changes)), seconds=60.0)
         self.state.succeeded(self.instance.env.clock.timestamp())
 
     def _start_upload(self, sharing: Sharing, file: FileToSend, progress: Progress) -> None:
@@ -323,7 +323,7 @@ class Sender:
         self._judge(response)
         await self._taken(f"{outbox.FILES}/{file.id}")
 
-    async def _call(self, method: str, path: str, body: object, *, timeout: float = 10.0) -> PeerResponse:
+    async def _call(self, method: str, path: str, body: object, *, seconds: float = 10.0) -> PeerResponse:
         """One exchange in JSON. Raises Refused for a 4xx or 5xx about the document, UpstreamFailed for the server."""
         response = await self.instance.peers.authorized(
             self.link,
@@ -331,7 +331,7 @@ class Sender:
             f"/sharings/{self.sharing_id}{path}",
             headers={"Accept": JSON, "Content-Type": JSON},
             body=msgspec.json.encode(body),
-            timeout=timeout,
+            timeout=seconds,
         )
         self._judge(response)
         return response

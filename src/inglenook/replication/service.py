@@ -70,7 +70,7 @@ async def revs_diff(instance: Instance, sharing: Sharing, asked: Mapping[str, ob
 
 
 async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Mapping[str, object]) -> None:
-    """Apply documents of any doctype (spec/05 §12.2). Everything that can be applied is; then the first error is raised."""
+    """Apply documents of any doctype (spec/05 §12.2): everything that can be; then the first error is raised."""
     ex = exchange(instance, sharing, index)
     files: list[Received] = []
     others: dict[str, list[Received]] = {}
@@ -113,7 +113,7 @@ async def _apply_files(instance: Instance, ex: Exchange, files: list[Received]) 
 
 
 async def file_metadata(instance: Instance, sharing: Sharing, index: int, id: str, document: Body) -> str | None:
-    """Take the metadata of a file; gives the key under which its content is awaited, None when nothing more is wanted."""
+    """Take the metadata of a file; gives the key under which its content is awaited, None when it is not wanted."""
     if document.get("_id") != id:
         raise InvalidAttribute(
             "the identifiers in the URL and in the doc are not the same", pointer="/data/attributes/id"
