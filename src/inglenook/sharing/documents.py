@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from inglenook.kernel import jsonapi, xor
-from inglenook.kernel.errors import BadRequest, NotFound
+from inglenook.kernel.errors import BadRequest, Conflict, NotFound
+from inglenook.kernel.jsonapi import Reference
 from inglenook.kernel.rules import SharingRule
 from inglenook.storage.documents.contract import Document, Reader, Writer
 
@@ -25,6 +26,7 @@ ORGANIZATIONS = "com.bitwarden.organizations"
 
 WRONG_STATE = "Sharing is not in the expected state"
 NO_MEMBER = "The member was not found"
+ALREADY_ACCEPTED = "Sharing already accepted by this recipient"
 
 Body = dict[str, Any]
 S = TypeVar("S", bound=msgspec.Struct)
@@ -56,13 +58,17 @@ class AccessToken(msgspec.Struct, kw_only=True):
 class Credentials(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What lets two servers call each other (spec/04 §2.5).
 
-    `xor_key` are the 16 values of the key; empty when there is none."""
+    `xor_key` are the 16 values of the key; empty when there is none. `former_states` are those of earlier
+    invitations to the same person, whose links go on working. `next_client_id` is the client that shall replace
+    `inbound_client_id`, while it is not sure that the other side has it."""
 
     state: str = ""
+    former_states: list[str] = []
     xor_key: bytes = b""
     client: OAuthClient | None = None
     access_token: AccessToken | None = None
     inbound_client_id: str = ""
+    next_client_id: str = ""
     drive_token: str = ""
     unknown: Body = {}
 
@@ -125,9 +131,9 @@ class Sharing(msgspec.Struct, kw_only=True, omit_defaults=True):
     unknown: Body = {}
 
     @property
-    def reference(self) -> dict[str, str]:
-        """The entry of `referenced_by` that points to this sharing."""
-        return {"type": DOCTYPE, "id": self.id}
+    def reference(self) -> Reference:
+        """What points to this sharing in the `referenced_by` of its folder."""
+        return Reference(DOCTYPE, self.id)
 
     def member(self, index: int) -> Member:
         """The member at an index. Raises NotFound."""
@@ -147,14 +153,15 @@ class Sharing(msgspec.Struct, kw_only=True, omit_defaults=True):
     def member_of_client(self, client_id: str) -> int | None:
         """Who calls with an OAuth client of ours (spec/04 §1.1, "request member")."""
         for at, credentials in enumerate(self.credentials):
-            if client_id and credentials.inbound_client_id == client_id:
+            if client_id and client_id in (credentials.inbound_client_id, credentials.next_client_id):
                 return at + 1 if self.owner else 0
         return None
 
     def member_of_state(self, state: str) -> int | None:
         """The invited member that holds a state (owner only)."""
         for at, credentials in enumerate(self.credentials):
-            if self.owner and state and credentials.state == state and at + 1 < len(self.members):
+            known = state == credentials.state or state in credentials.former_states
+            if self.owner and state and known and at + 1 < len(self.members):
                 return at + 1
         return None
 
@@ -279,6 +286,11 @@ def resource(sharing: Sharing, shared_docs: list[dict[str, str]] | None = None) 
         links={"self": f"/sharings/{sharing.id}"},
         relationships={"shared_docs": {"data": shared_docs}},
     )
+
+
+def already_accepted() -> Conflict:
+    """The error for an invitation that was answered already."""
+    return Conflict(ALREADY_ACCEPTED)
 
 
 # -- addresses

@@ -1,0 +1,119 @@
+"""Inviting members: directly to their server when it is known, else by mail (spec/04 §6).
+
+An invitation is a step written with the change that makes it necessary. The route that wrote it sends it at once and
+answers with what became of it; if the server dies in between, the runner sends it later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlencode
+
+import msgspec
+
+from inglenook.identity.instance import Instance
+from inglenook.kernel.errors import BadRequest, UpstreamFailed
+from inglenook.kernel.members import WAITING, Event, State, next_state
+from inglenook.sharing import attempts, documents, invitation_mail, preview, requests, steps
+from inglenook.sharing.documents import ORGANIZATIONS, Sharing
+from inglenook.sharing.steps import Claim, Outcome
+from inglenook.storage.documents.contract import Reader, Writer
+from inglenook.wire import JSONAPI
+
+STEP = "invite"
+CANNOT_BE_SENT = "The invitation cannot be sent"
+REST = 20.0  # seconds until the runner takes up what the route has not finished
+
+
+def queue(tx: Writer, instance: Instance, sharing: Sharing, indexes: Iterable[int]) -> list[str]:
+    """Write down the invitations of members that are not invited yet; gives the ids of the steps, for `send_now`."""
+    now = instance.env.clock.now().timestamp()
+    return [
+        steps.queue(tx, now, STEP, sharing.id, at, instance=sharing.members[at].instance, rest=REST)
+        for at in indexes
+        if sharing.members[at].status == State.MAIL_NOT_SENT
+    ]
+
+
+async def send_now(instance: Instance, ids: Sequence[str]) -> None:
+    """Send invitations side by side. Raises BadRequest when one of them can reach nobody; the others are sent."""
+    outcomes = await asyncio.gather(*(attempts.attempt(instance, id, LINE) for id in ids))
+    if Outcome.REFUSED in outcomes:
+        raise BadRequest(CANNOT_BE_SENT)
+
+
+async def send(instance: Instance, claim: Claim) -> Outcome:
+    """Attempt one invitation: the request to the member's server, else the mail."""
+    sharing_id, index = claim.waiting.sharing, claim.waiting.member
+    sharing = await instance.store.read(lambda view: documents.get(view, sharing_id))
+    if sharing is None or not sharing.owner or sharing.members[index].status != State.MAIL_NOT_SENT:
+        return Outcome.DONE
+    if await _reach_server(instance, sharing, index):
+        await instance.store.write(lambda tx: _set_pending(tx, sharing_id, index))
+        return Outcome.DONE
+    return await instance.store.write(lambda tx: _mail(tx, instance, sharing_id, index))
+
+
+async def put_request(instance: Instance, sharing_id: str, index: int, query: dict[str, str], address: str = "") -> int:
+    """Send the sharing request to a member's server, at `address` when that is to be tried (spec/04 §6.4); gives the
+    status of the answer. Raises UpstreamFailed, BadRequest."""
+
+    def build(view: Reader) -> tuple[str, bytes]:
+        sharing = documents.load(view, sharing_id)
+        if address:
+            sharing.members[index].instance = address
+        where = documents.origin_of(sharing.member(index).instance)
+        return where, msgspec.json.encode(requests.request_for(view, sharing, index))
+
+    where, body = await instance.store.scan(build)
+    response = await instance.peers.request(
+        "PUT",
+        f"{where}/sharings/{sharing_id}" + (f"?{urlencode(query)}" if query else ""),
+        headers={"Accept": JSONAPI, "Content-Type": JSONAPI},
+        body=body,
+    )
+    return response.status
+
+
+async def _reach_server(instance: Instance, sharing: Sharing, index: int) -> bool:
+    member = sharing.members[index]
+    if not member.instance or sharing.rules[0].doctype == ORGANIZATIONS:
+        return False
+    query = {"shortcut": "true"}
+    if not sharing.drive:
+        state = sharing.credentials[index - 1].state
+        query["url"] = await instance.store.read(lambda view: preview.link_for(view, instance, sharing, index, state))
+    try:
+        status = await put_request(instance, sharing.id, index, query)
+    except (UpstreamFailed, BadRequest):
+        return False
+    return 200 <= status < 300
+
+
+def _set_pending(tx: Writer, sharing_id: str, index: int) -> None:
+    sharing = documents.load(tx, sharing_id)
+    member = sharing.members[index]
+    member.status = next_state(member.status, Event.INVITED) if member.status in WAITING else member.status
+    documents.save(tx, sharing)
+
+
+def _mail(tx: Writer, instance: Instance, sharing_id: str, index: int) -> Outcome:
+    sharing = documents.load(tx, sharing_id)
+    member = sharing.members[index]
+    if member.status != State.MAIL_NOT_SENT:
+        return Outcome.DONE
+    if not member.email:
+        return Outcome.DONE if member.groups else Outcome.REFUSED
+    link = preview.link_for(tx, instance, sharing, index, sharing.credentials[index - 1].state)
+    invitation_mail.queue(tx, instance, sharing, member, link)
+    member.status = next_state(member.status, Event.INVITED)
+    documents.save(tx, sharing)
+    return Outcome.DONE
+
+
+LINE = steps.Step(
+    send,
+    time_out=25.0,
+    on_refused="the member has no address and stays uninvited",
+)
