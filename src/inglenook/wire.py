@@ -205,7 +205,7 @@ class Streamed(Answer):
                     sent += len(chunk)
                 if gone is not None and gone.done():
                     return  # nobody listens any more
-                if gone is None and sent > _WATCHED_FROM:
+                if gone is None and sent > _WATCHED_FROM and scope["method"] == "GET":
                     gone = asyncio.ensure_future(_disconnected(receive))
             if sent < 0:
                 await send(self.start(None))
