@@ -38,7 +38,13 @@ async def test_what_was_written_is_read_as_it_was(store: DocumentStore) -> None:
     found = await store.read(lambda view: view.find(TODO, "t"))
     assert found.body == body
     assert list(found.body) == ["z", "a", "id", "big"]
-    assert (found.id, found.doctype, found.rev, found.seq, found.deleted) == ("t", TODO, written.rev, written.seq, False)
+    assert (found.id, found.doctype, found.rev, found.seq, found.deleted) == (
+        "t",
+        TODO,
+        written.rev,
+        written.seq,
+        False,
+    )
 
 
 async def test_changing_a_body_given_to_the_store_changes_nothing_stored(store: DocumentStore) -> None:
@@ -217,7 +223,7 @@ async def test_revisions_without_a_common_ancestor_are_another_root(store: Docum
 
 
 async def test_only_the_newest_revisions_of_a_branch_are_remembered(store: DocumentStore) -> None:
-    def write_many(tx):  # noqa: ANN001, ANN202
+    def write_many(tx):
         rev = None
         for number in range(REVISION_LIMIT + 20):
             rev = tx.put(TODO, "t", {"n": number}, rev=rev).rev
@@ -347,7 +353,11 @@ async def test_the_feed_lists_each_document_once_at_its_latest_change(store: Doc
     assert await store.read(lambda view: view.changes(TODO, since=feed[0].seq)) == feed[1:]
     assert await store.read(lambda view: view.changes(TODO, limit=1)) == feed[:1]
     assert await store.read(lambda view: view.changes(TODO, since=feed[1].seq, descending=True)) == feed[::-1]
-    assert await store.read(lambda view: [view.pending(TODO, since) for since in (0, feed[0].seq, feed[1].seq)]) == [2, 1, 0]
+    assert await store.read(lambda view: [view.pending(TODO, since) for since in (0, feed[0].seq, feed[1].seq)]) == [
+        2,
+        1,
+        0,
+    ]
     status = await store.read(lambda view: view.status(TODO))
     assert (status.live, status.deleted, status.last_seq) == (1, 1, feed[1].seq)
 
