@@ -1,0 +1,293 @@
+"""The changes feed of a doctype: each document once, at its latest sequence (spec/01 §7.1, spec/11 §8).
+
+A feed without a limit is read page by page. A long poll waits, woken by the store's commits, until there is
+something to tell. `Feed` is also what `/files/_changes` reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from inglenook.documents import sequences
+from inglenook.documents.all_docs import DESIGN, require_database
+from inglenook.documents.presenting import encode_json, project, render, shown_body
+from inglenook.kernel import selectors
+from inglenook.storage.documents.contract import Body, Document, DocumentStore, FeedEntry, Reader
+
+PAGE = 200  # changes of one read
+DESCENDING_PAGE = 2000  # what was read already is read over by each following page
+LONG_POLL_SECONDS = 60.0  # how long a feed waits when nobody says otherwise
+LONG_POLL_MAXIMUM = 300.0  # then the client asks again, and its permit is looked at again
+
+Hidden = Callable[[Reader, str, Document], bool]
+
+HIDDEN: dict[str, Hidden] = {}
+"""By doctype: whether a document is left out on a device (`hidden(view, client_id, document)`): it is then told as
+deleted. Put there by the assembly."""
+
+
+class Filter(Protocol):
+    """Chooses the changes of a feed. `needs_document` tells whether it looks at more than ids."""
+
+    needs_document: bool
+    fields: list[str] | None
+
+    def keeps(self, entry: FeedEntry, document: Document | None) -> bool:
+        """Whether a change is told."""
+        ...
+
+    def project(self, document: Body) -> Body:
+        """The part of an included document that is told, with `_id` and `_rev`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ByIds:
+    """Only these documents."""
+
+    ids: Collection[str]
+    needs_document = False
+    fields = None
+
+    def keeps(self, entry: FeedEntry, document: Document | None) -> bool:
+        return entry.id in self.ids
+
+    def project(self, document: Body) -> Body:
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Designs:
+    """Only design documents."""
+
+    needs_document = False
+    fields = None
+
+    def keeps(self, entry: FeedEntry, document: Document | None) -> bool:
+        return entry.id.startswith(DESIGN)
+
+    def project(self, document: Body) -> Body:
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class BySelector:
+    """Only documents whose winning revision, a tombstone too, matches a selector; `fields` empty: told whole."""
+
+    matches: selectors.Matcher
+    fields: list[str]
+    needs_document = True
+
+    @classmethod
+    def of(cls, selector: Body, fields: list[str]) -> BySelector:
+        """Raises BadDocument for a selector that cannot be understood."""
+        return cls(selectors.compile(selectors.normalise(selector)), fields)
+
+    def keeps(self, entry: FeedEntry, document: Document | None) -> bool:
+        if document is None:
+            return False
+        return self.matches(
+            entry.id, {**document.body, "_rev": entry.rev, **({"_deleted": True} if entry.deleted else {})}
+        )
+
+    def project(self, document: Body) -> Body:
+        return project(document, tuple(self.fields))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a feed was asked for. `since` None: from now on; `limit` 0: no limit; `client_id`: of an OAuth client."""
+
+    since: int | None = 0
+    limit: int = 0
+    descending: bool = False
+    all_leaves: bool = False
+    include_docs: bool = False
+    seq_interval: int = 0
+    filter: Filter | None = None
+    client_id: str = ""
+
+
+def filtered(options: Options, filter: Filter | None) -> Options:
+    """The same options with a filter."""
+    return replace(options, filter=filter)
+
+
+def seen_by(options: Options, client_id: str) -> Options:
+    """The same options for the device of an OAuth client, or for nobody's device."""
+    return replace(options, client_id=client_id)
+
+
+class Feed:
+    """One reading of a feed: pages of rows, then what ends the answer.
+
+    After the last page `last_seq` is the sequence to go on from, `pending` the number of changes left out."""
+
+    def __init__(self, doctype: str, options: Options) -> None:
+        self.doctype = doctype
+        self.options = options
+        self.done = False
+        self.sent = 0
+        self.last_seq = 0
+        self.pending = 0
+        self._at = options.since
+        self._fetched = 0
+
+    def page(self, view: Reader) -> list[bytes]:
+        """The JSON text of the next rows. An empty page does not mean the end, `done` does.
+
+        Raises DocumentNotFound without a database."""
+        options, doctype = self.options, self.doctype
+        require_database(view, doctype)
+        current = view.status(doctype).last_seq
+        if self._at is None:
+            self._at = current
+        left = options.limit - self.sent if options.limit else None
+        # a filter may drop any number of entries: it is given whole pages
+        size = DESCENDING_PAGE if options.descending else PAGE
+        if left is not None and options.filter is None:
+            size = min(size, left)
+        entries = self._entries(view, size)
+        rows: list[bytes] = []
+        for entry, document in zip(entries, self._documents(view, entries), strict=True):
+            self._fetched += 1
+            self._at = entry.seq
+            if options.filter is not None and not options.filter.keeps(entry, document):
+                continue
+            rows.append(self._row(view, entry, document))
+            self.sent += 1
+            if left is not None and len(rows) == left:
+                break
+        full = bool(options.limit) and self.sent >= options.limit
+        if full or len(entries) < size:
+            self._finish(view, current, full)
+        return rows
+
+    def _entries(self, view: Reader, size: int) -> list[FeedEntry]:
+        if not self.options.descending:
+            return view.changes(self.doctype, since=self._at or 0, limit=size)
+        if self._fetched == 0:
+            return view.changes(self.doctype, limit=size, descending=True)
+        # the store starts a descending feed at the newest: what was read already is read over
+        newest = view.changes(self.doctype, limit=self._fetched + size, descending=True)
+        return [entry for entry in newest if entry.seq < (self._at or 0)][:size]
+
+    def _documents(self, view: Reader, entries: list[FeedEntry]) -> list[Document | None]:
+        options = self.options
+        if options.include_docs or (options.filter is not None and options.filter.needs_document):
+            return view.get_many(self.doctype, [entry.id for entry in entries])
+        return [None] * len(entries)
+
+    def _row(self, view: Reader, entry: FeedEntry, document: Document | None) -> bytes:
+        options = self.options
+        leaves = [entry.rev]
+        if options.all_leaves:
+            tree = view.tree(self.doctype, entry.id)
+            leaves = leaves if tree is None else [leaf.rev for leaf in tree.leaves()]
+        interval = options.seq_interval
+        seq = sequences.encode(entry.seq) if interval < 2 or (self.sent + 1) % interval == 0 else ""
+        deleted, shown = entry.deleted, b"null"
+        if options.include_docs and document is not None:
+            hidden = HIDDEN.get(self.doctype) if options.client_id and not document.deleted else None
+            if hidden is not None and hidden(view, options.client_id, document):
+                deleted = True
+                shown = encode_json({"_id": entry.id, "_rev": leaves[0], "_deleted": True})
+            elif options.filter is not None and options.filter.fields:
+                whole = {"_id": document.id, "_rev": document.rev, **shown_body(view, document)}
+                if document.deleted:
+                    whole["_deleted"] = True
+                shown = encode_json(options.filter.project(whole))
+            else:
+                shown = render(view, document)
+        return b'{"id":%b,"seq":"%b","doc":%b,%b"changes":%b}' % (
+            encode_json(entry.id),
+            seq.encode(),
+            shown,
+            b'"deleted":true,' if deleted else b"",
+            encode_json([{"rev": rev} for rev in leaves]),
+        )
+
+    def _finish(self, view: Reader, current: int, full: bool) -> None:
+        self.done = True
+        if not full:
+            self.last_seq = current
+            return
+        at = self._at or 0
+        self.last_seq = at
+        if self.options.descending:
+            status = view.status(self.doctype)
+            self.pending = max(0, status.live + status.deleted - self._fetched)
+        else:
+            self.pending = view.pending(self.doctype, at)
+
+
+async def normal(store: DocumentStore, doctype: str, options: Options) -> AsyncIterator[bytes]:
+    """The answer of a feed that ends with what is there, in pieces. Raises DocumentNotFound before the first."""
+    feed = Feed(doctype, options)
+    piece = b'{"results":[' + b",".join(await store.read(feed.page))
+    while not feed.done:
+        yield piece
+        sent = feed.sent
+        rows = await store.read(feed.page)
+        piece = (b"," if rows and sent else b"") + b",".join(rows)
+    yield piece + _tail(feed)
+
+
+def _tail(feed: Feed) -> bytes:
+    return b'],"last_seq":"%b","pending":%d}\n' % (sequences.encode(feed.last_seq).encode(), feed.pending)
+
+
+# -- long poll
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a long poll waits, in seconds: a white space every `heartbeat` (None: none), until `timeout`."""
+
+    timeout: float = LONG_POLL_SECONDS
+    heartbeat: float | None = None
+
+
+async def long_poll(store: DocumentStore, doctype: str, options: Options, patience: Patience) -> AsyncIterator[bytes]:
+    """The answer of a feed that waits until something has changed, or its patience ends (spec/11 §8).
+
+    Waiting costs a subscription and a timer. Raises DocumentNotFound before the first piece."""
+    wakeup = asyncio.Event()
+    unsubscribe = store.subscribe(lambda seq: wakeup.set())
+    try:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience.timeout
+        since = options.since
+        while True:
+            wakeup.clear()
+            feed = Feed(doctype, replace(options, since=since))
+            rows = await store.read(feed.page)
+            while not rows and not feed.done:
+                rows = await store.read(feed.page)
+            if rows or loop.time() >= end:
+                break
+            since = feed.last_seq
+            async for beat in _wait(wakeup, end, patience.heartbeat):
+                yield beat
+        yield b'{"results":[' + b",".join(rows)
+        while not feed.done:
+            rows = await store.read(feed.page)
+            if rows:
+                yield b"," + b",".join(rows)
+        yield _tail(feed)
+    finally:
+        unsubscribe()
+
+
+async def _wait(wakeup: asyncio.Event, end: float, heartbeat: float | None) -> AsyncIterator[bytes]:
+    """Wait for a commit or the end; yield a line break at each beat."""
+    loop = asyncio.get_running_loop()
+    while not wakeup.is_set() and (left := end - loop.time()) > 0:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(wakeup.wait(), left if heartbeat is None else min(left, heartbeat))
+        if heartbeat is not None and not wakeup.is_set():
+            yield b"\n"
