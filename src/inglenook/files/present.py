@@ -102,6 +102,11 @@ def directory_object(shape: Shape, item: Item, lineage: Lineage) -> Object:
     )
 
 
+def partial_directory_object(item: Item, attributes: Object) -> Object:
+    """A directory of which only some attributes are told: without links (spec/02 §14.7)."""
+    return jsonapi.resource(FILES, item.id, attributes, item.rev, None, {"referenced_by": _referenced_by(item)})
+
+
 def directory_document(shape: Shape, item: Item, lineage: Lineage, page: ChildrenPage, paging: Paging) -> Object:
     """An answer about one directory, with a page of what is in it."""
     itself = f"/files/{item.id}"

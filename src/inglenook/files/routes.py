@@ -6,6 +6,7 @@ from typing import Any
 
 from inglenook.files import (
     routes_download,
+    routes_find,
     routes_modify,
     routes_read,
     routes_references,
@@ -22,4 +23,5 @@ ROUTES: list[Any] = [
     *routes_versions.ROUTES,
     *routes_trash.ROUTES,
     *routes_references.ROUTES,
+    *routes_find.ROUTES,
 ]
