@@ -85,7 +85,8 @@ INDEXES = (
     "inglenook.identity.permission_documents:PERMISSION_INDEXES",
     "inglenook.identity.clients:CLIENT_INDEXES",
     "inglenook.files.indexes:FILE_INDEXES",
+    "inglenook.contacts.address_book:CONTACT_INDEXES",
 )
 HOOKS: tuple[str, ...] = ("inglenook.sharing.tracking:track",)
-JOINING: tuple[str, ...] = ()
-BACKGROUND: tuple[str, ...] = ()
+JOINING: tuple[str, ...] = ("inglenook.files.joining:join",)
+BACKGROUND: tuple[str, ...] = ("inglenook.mail.sender:make",)
