@@ -71,9 +71,8 @@ def hooks() -> list[Hook]:
 
 
 def join(runtime: Runtime) -> None:
-    """Let each domain take part in the life of instances (`Instances.on_created` and its kin)."""
-    for take_part in _found(JOINING):
-        take_part(runtime.instances)
+    """Let each domain take part in the life of instances."""
+    runtime.instances.on_created += _found(ON_CREATED)
 
 
 def background(runtime: Runtime) -> list[Part]:
@@ -87,6 +86,6 @@ INDEXES = (
     "inglenook.files.indexes:FILE_INDEXES",
     "inglenook.contacts.address_book:CONTACT_INDEXES",
 )
-HOOKS: tuple[str, ...] = ("inglenook.sharing.tracking:track",)
+HOOKS = ("inglenook.sharing.tracking:track",)
 JOINING: tuple[str, ...] = ("inglenook.files.joining:join",)
-BACKGROUND: tuple[str, ...] = ("inglenook.mail.sender:make",)
+BACKGROUND = ("inglenook.mail.sender:make", "inglenook.replication.engine:engine_of")
