@@ -226,7 +226,9 @@ async def _oauth(instance: Instance, claims: tokens.Claims) -> Granted:
     return Granted(permit)
 
 
-async def _installed(instance: Instance, kind: Literal["app", "konnector"], source: str, claims: tokens.Claims) -> Granted:
+async def _installed(
+    instance: Instance, kind: Literal["app", "konnector"], source: str, claims: tokens.Claims
+) -> Granted:
     document = await instance.store.read(lambda view: permission_documents.of_source(view, kind, source))
     if document is None:
         raise InvalidToken

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 CLIENTS = "io.cozy.oauth.clients"
 ACCESS_CODES = "io.cozy.oauth.access_codes"
 
+PENDING = "pending-clients"
+PENDING_SECONDS = 3600.0
+
 SHARING_KIND = "sharing"
 SHARING_SOFTWARE = "github.com/cozy/cozy-stack"
 DEVICE_KINDS = frozenset({"browser", "desktop", "mobile"})
@@ -119,7 +122,10 @@ def create_client(
     if slug := linked_app(body):
         metadata["createdByApp"] = slug
     body["cozyMetadata"] = metadata
-    return tx.put(CLIENTS, tx.new_id(), body)
+    client = tx.put(CLIENTS, tx.new_id(), body)
+    if pending:
+        tx.put_record(PENDING, client.id, {}, due=instance.env.clock.now().timestamp() + PENDING_SECONDS)
+    return client
 
 
 def create_sharing_client(tx: Writer, instance: Instance, peer_instance: str, peer_name: str) -> Document:
@@ -222,6 +228,19 @@ def delete_client(tx: Writer, client_id: str) -> bool:
     return True
 
 
+def drop_abandoned(tx: Writer, now: float) -> int:
+    """Remove clients that nobody has allowed within an hour of their registration; gives how many were looked at.
+
+    `now` is in seconds of Unix time."""
+    due = tx.records_due(PENDING, now, limit=100)
+    for record in due:
+        tx.delete_record(PENDING, record.id)
+        document = tx.get(CLIENTS, record.id)
+        if document is not None and document.body.get("pending"):
+            tx.delete(CLIENTS, record.id, document.rev)
+    return len(due)
+
+
 # -- rules
 
 
@@ -259,7 +278,9 @@ def checked(instance: Instance, declared: Mapping[str, Any]) -> dict[str, Any]:
 def linked_app(client: Mapping[str, Any]) -> str:
     """The slug of the app that a client is linked to (`registry://<slug>`), empty for none."""
     software = client.get("software_id")
-    return software.removeprefix("registry://") if isinstance(software, str) and software.startswith("registry://") else ""
+    return (
+        software.removeprefix("registry://") if isinstance(software, str) and software.startswith("registry://") else ""
+    )
 
 
 def free_name(view: Reader, name: str) -> str:
@@ -271,6 +292,13 @@ def free_name(view: Reader, name: str) -> str:
     )
     taken = highest[0][1].body["client_name"]
     return f"{name}-{max(_numbered(taken)[1], 1) + 1 if taken != name else 2}"
+
+
+def by_software(view: Reader, software_id: str) -> Document | None:
+    """The first client of a piece of software, None when there is none."""
+    key = raw_key(software_id)
+    found = view.index_docs(CLIENT_SOFTWARE, start=key, end=key + b"\x00", limit=1)
+    return found[0][1] if found else None
 
 
 def new_secret(env: Environment) -> str:

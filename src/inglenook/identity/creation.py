@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from inglenook.identity.instances import Instances
 
 CONTACTS = "io.cozy.contacts"
-_LOCALE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?", re.ASCII)  # texts exist in English and French, others read English
+_LOCALE = re.compile(
+    r"[a-z]{2,3}([-_][A-Za-z]{2,4})?", re.ASCII
+)  # texts exist in English and French, others read English
 
 DATABASES = (
     "io.cozy.apps", "io.cozy.konnectors", "io.cozy.oauth.clients", "io.cozy.jobs", "io.cozy.triggers",

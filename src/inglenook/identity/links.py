@@ -16,8 +16,8 @@ from inglenook.identity import auth_message, passphrase_hash, sessions, tokens
 from inglenook.identity.permission_documents import PERMISSIONS, rules_of, shown
 from inglenook.identity.sessions import moment
 from inglenook.kernel import doctypes
-from inglenook.kernel.errors import BadCredentials, BadRequest, Forbidden, InvalidAttribute, InvalidParameter
-from inglenook.kernel.permissions import FILES, LARGER, Permit, PermissionSet, parse_rule, parse_rules
+from inglenook.kernel.errors import BadRequest, Forbidden, InvalidAttribute, InvalidParameter
+from inglenook.kernel.permissions import FILES, LARGER, PermissionSet, Permit, parse_rule, parse_rules
 from inglenook.storage.documents.contract import Document, Writer
 
 if TYPE_CHECKING:

@@ -67,9 +67,7 @@ def bare_error_page(status: int, title: str, message: str, locale: str = "en") -
 def policy(*, frames: str = "'none'", images: str = "") -> str:
     """The Content-Security-Policy of a page."""
     more = f" {images}" if images else ""
-    return (
-        f"default-src 'self';frame-src {frames};frame-ancestors 'none';base-uri 'none';img-src 'self' data:{more};"
-    )
+    return f"default-src 'self';frame-src {frames};frame-ancestors 'none';base-uri 'none';img-src 'self' data:{more};"
 
 
 def _render(template: str, locale: str, **context: Any) -> str:

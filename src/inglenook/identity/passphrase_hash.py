@@ -82,9 +82,7 @@ def _client_hash(passphrase: str, salt: str, iterations: int) -> str:
 
 
 def _format(received: str, salt: bytes) -> str:
-    key = hashlib.scrypt(
-        received.encode(), salt=salt, n=_N, r=_R, p=_P, dklen=_KEY_BYTES, maxmem=_MAX_MEMORY
-    )
+    key = hashlib.scrypt(received.encode(), salt=salt, n=_N, r=_R, p=_P, dklen=_KEY_BYTES, maxmem=_MAX_MEMORY)
     return f"scrypt${_N}${_R}${_P}${salt.hex()}${key.hex()}"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urlsplit
 
 from inglenook.kernel.errors import BadCredentials
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _SLUG = re.compile(r"[a-z0-9-]+\Z", re.ASCII)
 APPS = "io.cozy.apps"
+DEFAULT_APP = "home"
 
 NOT_HERE = "bad url: should be subdomain"
 NO_SCHEME = "bad url: bad scheme"
@@ -47,10 +49,12 @@ async def landing(instance: Instance, wanted: str, host: str) -> str:
 
 async def default_landing(instance: Instance, host: str) -> str:
     """Where one lands without a wish: the default redirection of the settings, of the context, or the app `home`."""
-    wish = (await instance.settings()).get("default_redirection") or instance.context_settings.get("default_redirection")
+    wish = (await instance.settings()).get("default_redirection") or instance.context_settings.get(
+        "default_redirection"
+    )
     if isinstance(wish, str) and wish and "://" not in wish:
-        return _app_address(instance, wish, host) or instance.app_url("home", host=host)
-    return instance.app_url("home", host=host)
+        return app_address(instance, wish, host) or instance.app_url(DEFAULT_APP, host=host)
+    return instance.app_url(DEFAULT_APP, host=host)
 
 
 def is_app_host(instance: Instance, where: str) -> bool:
@@ -79,14 +83,14 @@ def asks_consent(instance: Instance, target: str) -> str | None:
 
 
 async def _app_landing(instance: Instance, wanted: str, host: str) -> str:
-    address = _app_address(instance, wanted, host)
+    address = app_address(instance, wanted, host)
     slug = re.split(r"[/#]", wanted, maxsplit=1)[0]
     if address and await instance.store.read(lambda view: view.get(APPS, f"{APPS}/{slug}")) is not None:
         return address
     raise BadCredentials(UNREADABLE)
 
 
-def _app_address(instance: Instance, wish: str, host: str) -> str:
+def app_address(instance: Instance, wish: str, host: str) -> str:
     """The URL of `slug/path#fragment`, empty when it has no slug."""
     before, hash_sign, fragment = wish.partition("#")
     slug, slash, path = before.partition("/")
@@ -96,3 +100,19 @@ def _app_address(instance: Instance, wish: str, host: str) -> str:
     if slash or not hash_sign:
         address += "/" + path
     return f"{address}#{fragment}" if hash_sign else address
+
+
+def with_query(address: str, more: Mapping[str, str]) -> str:
+    """An address with parameters added to its query; its own ones stay, all sorted by name."""
+    parts = urlsplit(address)
+    pairs = [*parse_qsl(parts.query, keep_blank_values=True), *more.items()]
+    return parts._replace(query=urlencode(sorted(pairs, key=lambda pair: pair[0]))).geturl()
+
+
+def is_on_app_host(instance: Instance, address: str) -> bool:
+    """Whether a complete address is a page of one of this instance's web apps."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and is_app_host(instance, parts.netloc.lower())

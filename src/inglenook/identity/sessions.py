@@ -79,7 +79,7 @@ def open_session(tx: Writer, now: str, duration: Duration = "normal") -> Session
 
 def record_login(tx: Writer, session: Session, who: Visitor, now: str, *, client_id: str = "") -> Document:
     """Write the entry of the login history; `client_id` when the login happens to accept an OAuth client."""
-    os, browser = _software(who.user_agent)
+    os, browser = software(who.user_agent)
     body = {
         "session_id": session.id, "ip": who.ip, "city": "", "subdivision": "", "country": "",
         "user_agent": who.user_agent, "os": os, "browser": browser, "created_at": now,
@@ -202,7 +202,7 @@ def moment(value: Any) -> datetime | None:
     return parsed if parsed.tzinfo else None
 
 
-def _software(user_agent: str) -> tuple[str, str]:
+def software(user_agent: str) -> tuple[str, str]:
     """The operating system and the browser that a User-Agent names, for people."""
     systems = (("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iOS"), ("Windows", "Windows"), ("Mac OS", "macOS"),
                ("CrOS", "ChromeOS"), ("Linux", "Linux"))  # fmt: skip

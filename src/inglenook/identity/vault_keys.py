@@ -41,10 +41,10 @@ def _make(master_key: bytes, symmetric: bytes, iv_of_key: bytes, iv_of_private: 
     private = pair.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = pair.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    public = pair.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    stretched = HKDFExpand(SHA256(), 32, b"enc").derive(master_key) + HKDFExpand(SHA256(), 32, b"mac").derive(
+        master_key
     )
-    stretched = HKDFExpand(SHA256(), 32, b"enc").derive(master_key) + HKDFExpand(SHA256(), 32, b"mac").derive(master_key)
     return VaultKeys(
         key=_sealed(stretched, iv_of_key, symmetric),
         public_key=base64.b64encode(public).decode(),

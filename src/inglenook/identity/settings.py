@@ -1,0 +1,134 @@
+"""The settings of an instance as clients see and change them (spec/03 §14)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from inglenook.identity.creation import auth_mode_name, lift
+from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS
+from inglenook.identity.redirects import DEFAULT_APP
+from inglenook.kernel.errors import DocumentConflict
+from inglenook.storage.documents.contract import Document, Writer
+
+if TYPE_CHECKING:
+    from inglenook.identity.instance import Instance, InstanceDoc
+
+OPERATOR_ONLY = ("auth_mode", "tos", "tos_latest", "uuid", "context", "sponsorships", "oidc_id")
+"""Keys that only the operator's command line may set."""
+KEPT = ("email", "pending_email")
+COMPUTED = ("password_defined", "org_domain", "org_id", "legal_notice_url", "oidc_logout_url")
+_NOT_ONBOARDING = "onboarding_finished"
+
+
+def instance_attributes(instance: Instance, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of `GET /settings/instance`."""
+    doc = instance.doc
+    attributes: dict[str, Any] = dict(settings)
+    attributes |= {
+        "locale": doc.locale, "onboarding_finished": doc.onboarding_finished, "auto_update": not doc.no_auto_update,
+        "auth_mode": auth_mode_name(doc.auth_mode), "tos": doc.tos, "tos_latest": doc.tos_latest, "uuid": doc.uuid,
+        "oidc_id": doc.oidc_id, "org_domain": doc.org_domain, "org_id": doc.org_id, "context": doc.context,
+    }  # fmt: skip
+    if doc.password_defined is not None:
+        attributes["password_defined"] = doc.password_defined
+    if doc.sponsorships:
+        attributes["sponsorships"] = doc.sponsorships
+    attributes["default_redirection"] = default_redirection(instance, settings)
+    for name in ("legal_notice_url", "oidc_logout_url"):
+        if value := instance.context_settings.get(name):
+            attributes[name] = value
+    return attributes
+
+
+def default_redirection(instance: Instance, settings: Mapping[str, Any]) -> str:
+    """`slug/path#fragment` of the place where one lands after the login."""
+    for wish in (settings.get("default_redirection"), instance.context_settings.get("default_redirection")):
+        if isinstance(wish, str) and wish and "://" not in wish:
+            return wish
+    return f"{DEFAULT_APP}/"
+
+
+async def replace_settings(instance: Instance, sent: Mapping[str, Any], rev: str, *, by_operator: bool) -> Document:
+    """Take a whole new settings document, lifting what belongs to the instance (spec/03 §14, PUT /settings/instance).
+
+    Raises DocumentConflict for an old revision when something would change, BadRequest for a value of another type."""
+    body = {name: value for name, value in sent.items() if name not in COMPUTED and not name.startswith("_")}
+    if not by_operator:
+        for name in OPERATOR_ONLY:
+            body.pop(name, None)
+        body.pop(_NOT_ONBOARDING, None)
+    if isinstance(body.get("auto_update"), bool):
+        body["auto_update"] = str(body["auto_update"]).lower()
+    current = await instance.store.read(lambda view: view.get(SETTINGS, INSTANCE_SETTINGS))
+    old = current.body if current else {}
+    if "default_redirection" not in old and body.get("default_redirection") == default_redirection(instance, old):
+        body.pop("default_redirection")  # read by the client as a computed value, sent back unchanged
+    lifted: dict[str, Any] = dict(body)
+    changed_doc = lift(instance.doc, lifted)  # refuses bad values before anything is written
+    if not by_operator:
+        lifted |= {name: old[name] for name in KEPT if name in old}
+        for name in KEPT:
+            if name not in old:
+                lifted.pop(name, None)
+
+    def write(tx: Writer) -> Document:
+        document = tx.get(SETTINGS, INSTANCE_SETTINGS)
+        if document is not None and document.body == lifted:
+            return document
+        if document is not None and rev and rev != document.rev:
+            raise DocumentConflict
+        return tx.put(SETTINGS, INSTANCE_SETTINGS, lifted, rev=document.rev if document else None)
+
+    written = await instance.store.write(write)
+    if changed_doc != instance.doc:
+
+        def change(doc: InstanceDoc) -> InstanceDoc:
+            return lift(doc, dict(body))
+
+        await instance.registry.modify(instance, change)
+    return written
+
+
+def capabilities(instance: Instance) -> dict[str, bool]:
+    """What this server can do for the instance."""
+    return {
+        "file_versioning": True,
+        "flat_subdomains": instance.env.config.subdomains == "flat",
+        "can_auth_with_password": True,
+        "can_auth_with_magic_links": False,
+        "can_auth_with_oidc": False,
+    }
+
+
+def context_attributes(instance: Instance) -> dict[str, Any]:
+    """The free keys of the instance's context; what holds secrets of the server stays out."""
+    shown = {name: value for name, value in instance.context_settings.items() if name not in ("office", "sharing")}
+    return {"antivirus": {"enabled": False, "notifications": {"email_on_infected": False}}, **shown}
+
+
+def flags(instance: Instance) -> dict[str, Any]:
+    """The feature flags: those of the instance over those of its context."""
+    configured = instance.context_settings.get("features")
+    merged: dict[str, Any] = dict(configured) if isinstance(configured, Mapping) else {}
+    return {name: value for name, value in {**merged, **instance.doc.feature_flags}.items() if value is not None}
+
+
+def flag_sources(instance: Instance) -> list[tuple[str, dict[str, Any]]]:
+    """Where the flags come from, for `include=…`: name of the source and its flags."""
+    configured = instance.context_settings.get("features")
+    return [
+        ("io.cozy.settings.flags.instance", dict(instance.doc.feature_flags)),
+        ("io.cozy.settings.flags.context", dict(configured) if isinstance(configured, Mapping) else {}),
+    ]
+
+
+def pending_terms(instance: Instance) -> bool:
+    """Whether newer terms of service wait for the owner's signature."""
+    latest, signed = instance.doc.tos_latest, instance.doc.tos
+    return bool(latest) and _version(latest) > _version(signed)
+
+
+def _version(terms: str) -> tuple[int, ...]:
+    """The numbers of `1.0.0-20201231`, the date included."""
+    return tuple(int(part) for part in terms.replace("-", ".").split(".") if part.isdigit())
