@@ -72,7 +72,8 @@ def hooks() -> list[Hook]:
 
 def join(runtime: Runtime) -> None:
     """Let each domain take part in the life of instances."""
-    runtime.instances.on_created += _found(ON_CREATED)
+    for take_part in _found(JOINING):
+        take_part(runtime.instances)
 
 
 def background(runtime: Runtime) -> list[Part]:
@@ -87,5 +88,5 @@ INDEXES = (
     "inglenook.contacts.address_book:CONTACT_INDEXES",
 )
 HOOKS = ("inglenook.sharing.tracking:track",)
-JOINING: tuple[str, ...] = ("inglenook.files.joining:join",)
+JOINING = ("inglenook.files.joining:join",)
 BACKGROUND = ("inglenook.mail.sender:make", "inglenook.replication.engine:engine_of")
