@@ -48,8 +48,8 @@ def _found(names: Sequence[str]) -> list[Any]:
         module, _, attribute = name.partition(":")
         try:
             values.append(getattr(importlib.import_module(module), attribute))
-        except ModuleNotFoundError as error:  # a domain that is being written
-            if not (error.name or "").startswith("inglenook."):
+        except ImportError as error:  # a domain that is being written
+            if not (error.name or "").startswith("inglenook"):
                 raise
             log.warning("a part is missing", part=name, cause=str(error))
     return values
@@ -82,8 +82,7 @@ def background(runtime: Runtime) -> list[Part]:
 
 
 INDEXES = (
-    "inglenook.identity.permission_documents:PERMISSION_INDEXES",
-    "inglenook.identity.clients:CLIENT_INDEXES",
+    "inglenook.identity.indexes:INDEXES",
     "inglenook.files.indexes:FILE_INDEXES",
     "inglenook.contacts.address_book:CONTACT_INDEXES",
 )

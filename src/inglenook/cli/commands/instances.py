@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from inglenook.cli.invocation import Called, CommandFailed, Flag, Switch
+from inglenook.cli.settings import read_duration
 from inglenook.cli.sizes import read_size, show_size
 
 if TYPE_CHECKING:
@@ -157,12 +158,11 @@ async def modify(
 
     instance = await call.instance(domain)
     more = {"blocked": blocked, "blocking_reason": blocking_reason, "onboarding_finished": onboarding_finished}
-    wish = wanted.wish(**more)
-    await modify_instance(instance, wish)
-    if wish.passphrase is not None:
-        from inglenook.identity.passphrase import set_passphrase
+    await modify_instance(instance, wanted.wish(**more))
+    if wanted.passphrase is not None:
+        from inglenook.identity import commands
 
-        await set_passphrase(instance, wish.passphrase)
+        await commands.set_passphrase(instance, wanted.passphrase)
     call.put_json(_resource(instance))
 
 
@@ -200,13 +200,12 @@ async def show_db_prefix(domain: str, /, *, call: Called) -> None:
 @app.command(name="set-passphrase")
 async def set_passphrase(domain: str, passphrase: str | None = None, /, *, call: Called) -> None:
     """Change the passphrase of an instance; without PASSPHRASE, ask for it."""
-    from inglenook.identity.passphrase import NewPassphrase
-    from inglenook.identity.passphrase import set_passphrase as set_new
+    from inglenook.identity import commands
 
     instance = await call.instance(domain)
     if passphrase is None:
         passphrase = await call.terminal.ask("New passphrase: ", secret=True)
-    await set_new(instance, NewPassphrase(passphrase))
+    await commands.set_passphrase(instance, passphrase)
     call.put(f"Passphrase has been changed for instance  {instance.domain}")
 
 
@@ -215,32 +214,25 @@ async def set_disk_quota(domain: str, quota: str, /, *, call: Called) -> None:
     """Set the most bytes of files of an instance, such as 10GB; -1 for no limit."""
     from inglenook.identity.creation import Wish, modify_instance
 
-    instance = await call.instance(domain)
-    await modify_instance(instance, Wish(disk_quota=read_size(quota)))
+    await modify_instance(await call.instance(domain), Wish(disk_quota=read_size(quota)))
 
 
 @app.command(name="auth-mode")
 async def auth_mode(domain: str, mode: str, /, *, call: Called) -> None:
     """Set how the owner logs in: basic or two_factor_mail."""
-    from inglenook.identity.creation import Wish, modify_instance
+    from inglenook.identity import commands
 
     instance = await call.instance(domain)
-    await modify_instance(instance, Wish(auth_mode=mode))
-    call.put(f"Auth mode has been changed for {instance.domain}")
+    changed = await commands.set_auth_mode(instance, mode)
+    call.put(f"Auth mode has been changed for {instance.domain}" if changed else f"Auth mode is {mode} already")
 
 
 @app.command(name="clean-sessions")
 async def clean_sessions(domain: str, /, *, call: Called) -> None:
     """End all sessions of an instance and forget its logins."""
-    from inglenook.identity import sessions
+    from inglenook.identity import commands
 
-    instance = await call.instance(domain)
-
-    def clean(tx: Any) -> None:
-        sessions.end_sessions(tx)
-        sessions.forget_logins(tx)
-
-    await instance.store.write(clean)
+    await commands.clean_sessions(await call.instance(domain))
 
 
 # -- OAuth clients and tokens
@@ -267,12 +259,11 @@ async def client_oauth(
     allow_login_scope
         Let the client log its user in.
     """
-    from inglenook.identity import clients
+    from inglenook.identity import clients, commands
 
     instance = await call.instance(domain)
-    declared = {"redirect_uris": [redirect_uri], "client_name": client_name, "software_id": software_id}
-    document = await instance.store.write(
-        lambda tx: clients.create_client(tx, instance, declared, pending=False, allow_login_scope=allow_login_scope)
+    document = await commands.create_oauth_client(
+        instance, redirect_uri, client_name, software_id, allow_login_scope=allow_login_scope
     )
     if json:
         call.put_json(clients.wire_client(instance, document, with_registration_token=True))
@@ -283,17 +274,10 @@ async def client_oauth(
 @app.command(name="find-oauth-client")
 async def find_oauth_client(domain: str, software_id: str, /, *, json: Flag = False, call: Called) -> None:
     """Show the OAuth client of a software, as JSON."""
-    from inglenook.identity import clients
-    from inglenook.kernel.collation import raw_key
+    from inglenook.identity import clients, commands
 
     instance = await call.instance(domain)
-    key = raw_key(software_id)
-    found = await instance.store.read(
-        lambda view: view.index_docs(clients.CLIENT_SOFTWARE, start=key, end=key + b"\x00", limit=1)
-    )
-    if not found:
-        raise CommandFailed(f"No OAuth client of {software_id} was found")
-    call.put_json(clients.wire_client(instance, found[0][1]))
+    call.put_json(clients.wire_client(instance, await commands.find_oauth_client(instance, software_id)))
 
 
 @app.command(name="token-oauth")
@@ -305,79 +289,63 @@ async def token_oauth(domain: str, client_id: str, /, *scopes: str, expire: str 
     expire
         How long it shall be valid, such as 10m.
     """
-    from inglenook.identity import tokens
+    from inglenook.identity import commands
 
-    await _oauth_token(call, domain, client_id, scopes, tokens.ACCESS, expire)
+    instance = await call.instance(domain)
+    call.put(await commands.oauth_token(instance, client_id, _scopes(call, scopes), expire=_seconds(expire)))
 
 
 @app.command(name="refresh-token-oauth")
 async def refresh_token_oauth(domain: str, client_id: str, /, *scopes: str, expire: str = "", call: Called) -> None:
-    """Show a refresh token of an OAuth client."""
-    from inglenook.identity import tokens
+    """Show a refresh token of an OAuth client; it has no end, whatever --expire says."""
+    from inglenook.identity import commands
 
-    await _oauth_token(call, domain, client_id, scopes, tokens.REFRESH, expire)
+    instance = await call.instance(domain)
+    _seconds(expire)
+    call.put(await commands.oauth_refresh_token(instance, client_id, _scopes(call, scopes)))
 
 
 @app.command(name="token-app")
 async def token_app(domain: str, slug: str, /, *, expire: str = "", call: Called) -> None:
-    """Show a token of a web app."""
-    from inglenook.identity import tokens
+    """Show a token of a web app, good for half an hour."""
+    from inglenook.identity import commands
 
-    instance = await call.instance(domain)
-    call.put(tokens.issue(instance, tokens.APP, slug, issued_at=_issued_at(instance, expire, tokens.APP_SECONDS)))
+    call.put(commands.app_token(await call.instance(domain), slug, expire=_seconds(expire)))
 
 
 @app.command(name="token-konnector")
 async def token_konnector(domain: str, slug: str, /, *, call: Called) -> None:
     """Show a token of a konnector."""
-    from inglenook.identity import tokens
+    from inglenook.identity import commands
 
-    call.put(tokens.issue(await call.instance(domain), tokens.KONNECTOR, slug))
+    call.put(commands.konnector_token(await call.instance(domain), slug))
 
 
 @app.command(name="token-cli")
 async def token_cli(domain: str, /, *scopes: str, expire: str = "", call: Called) -> None:
     """Show a token of the command line."""
-    from inglenook.identity import tokens
+    from inglenook.identity import commands
 
     instance = await call.instance(domain)
-    issued_at = _issued_at(instance, expire, tokens.CLI_SECONDS)
-    call.put(tokens.issue(instance, tokens.CLI, "CLI", scope=_scope(call, scopes), issued_at=issued_at))
+    call.put(commands.cli_token(instance, _scopes(call, scopes), expire=_seconds(expire)))
 
 
-async def _oauth_token(
-    call: Called, domain: str, client_id: str, scopes: tuple[str, ...], audience: str, expire: str
-) -> None:
-    from inglenook.identity import clients, tokens
-
-    instance = await call.instance(domain)
-    scope = _scope(call, scopes)
-    if await instance.store.write(lambda tx: clients.update_client(tx, client_id, {"pending": None})) is None:
-        raise CommandFailed(f"No OAuth client with the id {client_id} was found")
-    issued_at = _issued_at(instance, expire, tokens.ACCESS_SECONDS)
-    call.put(tokens.issue(instance, audience, client_id, scope=scope, issued_at=issued_at))
-
-
-def _scope(call: Called, scopes: tuple[str, ...]) -> str:
-    scope = " ".join(scopes).strip()
-    if not scope:
+def _scopes(call: Called, scopes: tuple[str, ...]) -> list[str]:
+    words = " ".join(scopes).split()
+    if not words:
         raise CommandFailed("Which scopes? For example io.cozy.files:GET io.cozy.contacts", 2)
-    if any("," in word and ":" not in word for word in scope.split()):
+    if any("," in word and ":" not in word for word in words):
         call.say("Warning: scopes are separated by spaces, a comma was found")
-    return scope
+    return words
 
 
-def _issued_at(instance: Instance, expire: str, lifetime: float) -> int | None:
-    """The moment of issue that makes a token end after `expire`; None (now) when that is not asked for."""
-    from inglenook.cli.settings import read_duration
-
+def _seconds(expire: str) -> float | None:
     if not expire:
         return None
     try:
-        seconds = read_duration(expire)
+        return read_duration(expire)
     except ValueError as error:
         raise CommandFailed(f"--expire {expire}: {error}", 2) from None
-    return int(instance.env.clock.now().timestamp() + seconds - lifetime) if seconds else None
 
 
 # -- showing
