@@ -58,11 +58,12 @@ def correspondent(
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A message with who it goes from and to, for the mail server."""
+    """A message with who it goes from and to, for the mail server; `at` is when it is handed over."""
 
     sender: str
     recipients: tuple[str, ...]
     message: EmailMessage
+    at: datetime
 
 
 def compose(letter: Letter, who: Correspondent, *, id: str, now: datetime) -> list[Envelope]:
@@ -83,7 +84,7 @@ def _message(letter: Letter, who: Correspondent, id: str, now: datetime) -> Enve
         message.add_attachment(
             attachment.data(), maintype="application", subtype="octet-stream", filename=_plain(attachment.filename)
         )
-    return Envelope(who.noreply.email, tuple(mailbox(one.email) for one in recipients), message)
+    return Envelope(who.noreply.email, tuple(mailbox(one.email) for one in recipients), message, now)
 
 
 def _addresses(letter: Letter, who: Correspondent) -> tuple[list[Address], Address, Address]:
@@ -134,7 +135,7 @@ def _to_support(letter: Letter, who: Correspondent, id: str, now: datetime) -> E
     sender = Address(who.public_name, who.noreply.email)
     message = _envelope_headers(who, sender, [who.reply_to], user, subject, now, id)
     _fill(message, [Part("text/plain", body)])
-    return Envelope(who.noreply.email, (mailbox(who.reply_to.email),), message)
+    return Envelope(who.noreply.email, (mailbox(who.reply_to.email),), message, now)
 
 
 def _envelope_headers(

@@ -10,7 +10,6 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes
-from email.message import EmailMessage
 from email.policy import SMTP
 from email.policy import default as DEFAULT_POLICY
 from pathlib import Path
@@ -30,6 +29,9 @@ DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
 SUBMISSION = 587
 KEPT = 1000
 """Mails kept in the folder; the oldest make room."""
+
+MOMENT = "%Y%m%dT%H%M%S"
+"""How the names of kept mails begin, so that they sort by time."""
 
 DROPPED = "-"
 LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -173,21 +175,21 @@ class MailFolder:
     async def deliver(self, envelope: Envelope) -> None:
         """Keep one message, as `Postman.deliver`."""
         try:
-            await asyncio.to_thread(self._keep, envelope.message)
+            await asyncio.to_thread(self._keep, envelope)
         except OSError as error:
             raise MailDelayed(f"The mail cannot be kept ({error.strerror})") from error
 
-    def _keep(self, message: EmailMessage) -> None:
+    def _keep(self, envelope: Envelope) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        moment = datetime.strptime(message["Date"], "%a, %d %b %Y %H:%M:%S %z").astimezone(UTC)
-        id = str(message["Message-ID"]).strip("<>").partition("@")[0]
-        name = f"{moment.strftime('%Y%m%dT%H%M%S')}-{''.join(c for c in id if c.isalnum() or c == '.')}.eml"
-        hidden = self._folder / f".{name}"
-        with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(message.as_bytes(policy=SMTP))
+        id = str(envelope.message["Message-ID"]).strip("<>").partition("@")[0]
+        moment = envelope.at.astimezone(UTC).strftime(MOMENT)
+        name = f"{moment}-{''.join(c for c in id if c.isalnum() or c == '.')}"
+        unfinished = self._folder / f"{name}.part"
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(envelope.message.as_bytes(policy=SMTP))
             file.flush()
             os.fsync(file.fileno())
-        hidden.rename(self._folder / name)
+        unfinished.rename(self._folder / f"{name}.eml")
         for old in sorted(self._folder.glob("*.eml"))[:-KEPT]:
             old.unlink(missing_ok=True)
 
@@ -214,11 +216,12 @@ def forget_mails(config: Config, domain: str) -> None:
 def _read(path: Path) -> KeptMail | None:
     try:
         message = message_from_bytes(path.read_bytes(), policy=DEFAULT_POLICY)
-    except FileNotFoundError:
+        at = datetime.strptime(path.name.partition("-")[0], MOMENT).replace(tzinfo=UTC)
+    except (FileNotFoundError, ValueError):  # deleted meanwhile, or put there by somebody else
         return None
     body = message.get_body(("plain", "html"))
     return KeptMail(
-        at=datetime.strptime(path.name.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
+        at=at,
         domain=str(message["X-Cozy"] or ""),
         to=str(message["To"] or ""),
         subject=str(message["Subject"] or ""),
