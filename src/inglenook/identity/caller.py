@@ -310,7 +310,7 @@ def provide_caller(request: Request[Any, Any, Any]) -> Caller:
 
 def caller_of(request: ASGIConnection[Any, Any, Any, Any]) -> Caller:
     """The caller of a request or websocket; the same one each time it is asked for."""
-    state = cast("dict[str, Any]", request.scope["state"])
+    state = request.scope["state"]
     caller = state.get("caller")
     if not isinstance(caller, Caller):
         match = _match(request)
@@ -320,7 +320,7 @@ def caller_of(request: ASGIConnection[Any, Any, Any, Any]) -> Caller:
 
 def _match(request: ASGIConnection[Any, Any, Any, Any]) -> HostMatch:
     """What the web layer's host middleware has put into `scope["state"]["host"]`."""
-    return cast("dict[str, Any]", request.scope["state"])["host"]
+    return request.scope["state"]["host"]
 
 
 DEPENDENCIES = {

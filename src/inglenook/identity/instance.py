@@ -29,6 +29,19 @@ VAULT_SETTINGS = "io.cozy.settings.bitwarden"
 AUTH_MODES = {"basic": 0, "two_factor_mail": 1, "two_factor_oidc": 2}
 
 
+_HIDDEN = frozenset(
+    {
+        "passphrase_hash",
+        "kdf_iterations",
+        "passphrase_reset_token",
+        "register_token",
+        "session_secret",
+        "oauth_secret",
+        "cli_secret",
+    }
+)
+
+
 class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The registry's document of an instance (spec/03 §4.1); bytes are base64 in JSON.
 
@@ -77,10 +90,7 @@ class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def public(self) -> dict[str, Any]:
         """The document without anything secret, for operators' lists."""
-        hidden = {
-            "passphrase_hash", "kdf_iterations", "passphrase_reset_token", "register_token", "session_secret", "oauth_secret", "cli_secret",
-        }  # fmt: skip
-        return {name: value for name, value in self.body().items() if name not in hidden}
+        return {name: value for name, value in self.body().items() if name not in _HIDDEN}
 
 
 class Instance:

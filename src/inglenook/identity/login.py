@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from inglenook.identity import auth_message, one_time, passphrase, redirects, sessions
 from inglenook.identity.instance import AUTH_MODES
@@ -88,6 +88,6 @@ def _device(caller: Caller) -> bytes:
     return (caller.instance.domain + system + browser).encode()
 
 
-def hashing(instance: Instance) -> dict[str, object]:
+def hashing(instance: Instance) -> dict[str, Any]:
     """What the page that asks for the passphrase tells its script."""
     return {"salt": instance.passphrase_salt, "iterations": instance.doc.kdf_iterations}

@@ -144,7 +144,8 @@ def right_activation(instance: Instance, email: str, passcode: str) -> bool:
     expected = [
         activation_passcode(instance, email, now + step * STEP_SECONDS) for step in range(-SKEW_STEPS, SKEW_STEPS + 1)
     ]
-    return any([hmac.compare_digest(one.encode(), passcode.encode()) for one in expected])
+    matches = [hmac.compare_digest(one.encode(), passcode.encode()) for one in expected]
+    return any(matches)
 
 
 def _derived(instance: Instance, salt: bytes | None, info: bytes) -> bytes:

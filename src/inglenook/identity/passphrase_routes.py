@@ -18,7 +18,7 @@ from inglenook.kernel import jsonapi as documents
 from inglenook.kernel.errors import BadRequest, DomainError, NotFound, Unprocessed
 from inglenook.wire import PUBLIC, SECRET, TOKEN, Answer, jsonapi, no_content, plain_json, redirect, wants_html
 
-PASSPHRASE_ID = "io.cozy.settings.passphrase"
+PASSPHRASE_ID = "io.cozy.settings.passphrase"  # noqa: S105
 
 
 @get("/auth/passphrase", opt={"guard": PUBLIC})

@@ -77,9 +77,8 @@ def issue(
         "aud": [audience],
         "iat": int(instance.env.clock.now().timestamp()) if issued_at is None else issued_at,
     }
-    for name, value in (("scope", scope), ("session_id", session_id), ("jti", unique)):
-        if value:
-            claims[name] = value
+    more = {"scope": scope, "session_id": session_id, "jti": unique}
+    claims.update({name: value for name, value in more.items() if value})
     return jws.serialize_compact(
         {"alg": "HS512", "typ": "JWT"}, msgspec.json.encode(claims), OctKey.import_key(key_of(instance, audience))
     )
