@@ -1,6 +1,7 @@
 """Lists of documents by id: `_all_docs` in its two modes and `_normal_docs` (spec/01 §6.1, §6.2).
 
-Ids are ordered by their bytes, which is how Python orders texts. A list without a limit is walked page by page, each page a read of its own.
+Ids are ordered by their bytes, which is how Python orders texts. A list without a limit is walked page by page,
+each page a read of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the routes of `/data` share: bounded bodies, answers in pieces, the two families of errors (spec/01 §1.5, §3)."""
+"""What the routes of `/data` share: bounded bodies, answers in pieces, revalidation (spec/01 §1.5, spec/11 §8)."""
 
 from __future__ import annotations
 

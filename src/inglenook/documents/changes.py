@@ -31,10 +31,17 @@ deleted. Put there by the assembly."""
 
 
 class Filter(Protocol):
-    """Chooses the changes of a feed. `needs_document` tells whether it looks at more than ids."""
+    """Chooses the changes of a feed."""
 
-    needs_document: bool
-    fields: list[str] | None
+    @property
+    def needs_document(self) -> bool:
+        """Whether it looks at more than ids."""
+        ...
+
+    @property
+    def projects(self) -> bool:
+        """Whether included documents are told in part."""
+        ...
 
     def keeps(self, entry: FeedEntry, document: Document | None) -> bool:
         """Whether a change is told."""
@@ -51,7 +58,7 @@ class ByIds:
 
     ids: Collection[str]
     needs_document = False
-    fields = None
+    projects = False
 
     def keeps(self, entry: FeedEntry, document: Document | None) -> bool:
         return entry.id in self.ids
@@ -65,7 +72,7 @@ class Designs:
     """Only design documents."""
 
     needs_document = False
-    fields = None
+    projects = False
 
     def keeps(self, entry: FeedEntry, document: Document | None) -> bool:
         return entry.id.startswith(DESIGN)
@@ -81,6 +88,10 @@ class BySelector:
     matches: selectors.Matcher
     fields: list[str]
     needs_document = True
+
+    @property
+    def projects(self) -> bool:
+        return bool(self.fields)
 
     @classmethod
     def of(cls, selector: Body, fields: list[str]) -> BySelector:
@@ -196,7 +207,7 @@ class Feed:
             if hidden is not None and hidden(view, options.client_id, document):
                 deleted = True
                 shown = encode_json({"_id": entry.id, "_rev": leaves[0], "_deleted": True})
-            elif options.filter is not None and options.filter.fields:
+            elif options.filter is not None and options.filter.projects:
                 whole = {"_id": document.id, "_rev": document.rev, **shown_body(view, document)}
                 if document.deleted:
                     whole["_deleted"] = True

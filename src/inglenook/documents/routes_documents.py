@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import delete, post, put, route
+from litestar.types import Method
 
 from inglenook import wire
 from inglenook.documents import accounts, answers, databases, single
@@ -19,7 +20,7 @@ from inglenook.storage.documents.contract import Document, Writer
 from inglenook.wire import PUBLIC, TOKEN, Answer
 
 GUARDED = {"guard": TOKEN}
-READING = ["GET", "HEAD"]
+READING: tuple[Method, ...] = ("GET", "HEAD")
 DATABASE = "/data/{doctype:str}"
 DOCUMENT = "/data/{doctype:str}/{docid:str}"
 

@@ -71,9 +71,8 @@ class Definition:
                 key += part
             yield key
 
-        return Index(
-            "mango/" + hashlib.sha1(identity, usedforsecurity=False).hexdigest(), self.doctype, keys, KEY_VERSION
-        )
+        digest = hashlib.sha1(identity, usedforsecurity=False).hexdigest()
+        return Index(f"mango/{digest}", self.doctype, keys, KEY_VERSION)
 
 
 def is_design(id: str) -> bool:
@@ -117,7 +116,7 @@ def designs(view: Reader, doctype: str) -> list[Document]:
     while page := view.all_docs(doctype, start=start, end=BEHIND_DESIGNS, inclusive_end=False, limit=_PAGE):
         found.extend(page)
         start = page[-1].id + "\0"
-    found.sort(key=lambda document: document.id.encode())
+    found.sort(key=lambda document: document.id)
     return found
 
 

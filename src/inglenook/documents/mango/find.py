@@ -169,7 +169,7 @@ class _Search:
                 if self._matches(document.id, shown):
                     keys.append((plan.definition.key(document.id, shown), document.id))
         found.keys_examined = found.examined
-        keys.sort(key=lambda entry: (entry[0], entry[1].encode()), reverse=plan.descending)
+        keys.sort(reverse=plan.descending)
         after = self._after
         if after is not None:
             keys = [entry for entry in keys if (entry < after if plan.descending else entry > after)]

@@ -69,7 +69,7 @@ def plan(query: Query, definitions: Sequence[Definition]) -> Plan:
     fields = {condition.field for condition in conditions if condition.operator in _RANGE_OPERATORS}
     chosen = min(wanted or usable, key=lambda definition: _preference(definition, fields))
     start, end, used = key_range(chosen, conditions)
-    exact = used == len(conditions) and _is_conjunction(query.selector) and not query.selector == {"$or": []}
+    exact = used == len(conditions) and _is_conjunction(query.selector) and query.selector != {"$or": []}
     return Plan(chosen, start, end, query.descending, exact, warning)
 
 
@@ -138,13 +138,13 @@ def _serves_sort(fields: tuple[str, ...], sort: tuple[str, ...], fixed: set[str]
     return not sort
 
 
-def _preference(definition: Definition, fields: set[str]) -> tuple[int, int, bytes, bytes]:
+def _preference(definition: Definition, fields: set[str]) -> tuple[int, int, str, str]:
     covered = 0
     for field in definition.fields:
         if field not in fields:
             break
         covered += 1
-    return len(fields) - covered, len(definition.fields), definition.ddoc.encode(), definition.name.encode()
+    return len(fields) - covered, len(definition.fields), definition.ddoc, definition.name
 
 
 def _refusal(query: Query, conditions: Sequence[Condition]) -> BadDocument:
