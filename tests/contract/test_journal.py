@@ -27,7 +27,7 @@ async def put(store: DocumentStore, *ids: str) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition that events on the loop bring about."""
     async with asyncio.timeout(30):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the conditions are about what was handled, not about one event
             await asyncio.sleep(0.001)
 
 
@@ -65,6 +65,7 @@ async def test_checkpoints_only_move_forward(store: DocumentStore) -> None:
     for seq, expected in ((5, 5), (3, 5), (7, 7), (None, 0), (2, 2)):
         await store.write(lambda tx, seq=seq: tx.set_checkpoint("r", seq))
         assert await store.read(lambda view: view.checkpoint("r")) == expected
+        assert await store.read(lambda view: view.checkpoints()) == ({} if seq is None else {"r": expected})
 
 
 async def test_the_sequence_never_goes_back(place: Place) -> None:
@@ -108,7 +109,7 @@ class Collector:
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.pages: list[int] = []
-        self.failures: list[Exception] = []
+        self.failures: list[BaseException] = []
 
     async def __call__(self, entries: list[JournalEntry]) -> None:
         if self.failures:
@@ -155,6 +156,31 @@ async def test_a_reader_can_begin_with_what_is_new(place: Place) -> None:
     await reader.start()
     await put(store, "new")
     await until(lambda: collected.ids == ["new"])
+    await reader.stop()
+
+
+async def test_a_reader_that_began_with_nothing_misses_nothing_after_a_crash(place: Place) -> None:
+    store, collected = await place.open(), Collector()
+    reader = JournalReader(store, "r", collected, place.env, from_now=True)
+    await reader.start()
+    await reader.stop()
+    await put(store, "a")
+    reader = JournalReader(store, "r", collected, place.env, from_now=True)
+    await reader.start()
+    await until(lambda: collected.ids == ["a"])
+    await reader.stop()
+
+
+async def test_a_handler_in_which_something_was_cancelled_is_called_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inglenook.storage.journal_readers.FIRST_RETRY_SECONDS", 0.01)
+    store, collected = await place.open(), Collector()
+    collected.failures = [asyncio.CancelledError()]
+    await put(store, "a")
+    reader = JournalReader(store, "r", collected, place.env)
+    await reader.start()
+    await until(lambda: collected.ids == ["a"])
     await reader.stop()
 
 

@@ -58,7 +58,7 @@ class JournalReader:
     async def start(self) -> None:
         """Begin to read; returns when the journal keeps what this reader needs."""
         name, from_now = self._name, self._from_now
-        if not await self._store.read(lambda view: view.checkpoint(name)):
+        if name not in await self._store.read(lambda view: view.checkpoints()):
             await self._store.write(lambda tx: tx.set_checkpoint(name, tx.last_seq() if from_now else 0))
         self._unsubscribe = self._store.subscribe(lambda _: self._wake.set())
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"journal reader {name}")
@@ -91,7 +91,7 @@ class JournalReader:
             except asyncio.CancelledError:
                 step.cancel()
                 raise
-            error = step.exception()
+            error = asyncio.CancelledError("a part of the handler") if step.cancelled() else step.exception()
             if error is not None:
                 failures += 1
                 pause = self._pause(failures)

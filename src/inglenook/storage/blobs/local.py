@@ -108,7 +108,9 @@ class LocalBlobs:
 
     def _open_temporary(self) -> tuple[int, Path]:
         folder = self._folder / "tmp"
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _sync_folder(self._folder.parent)
         fd, path = tempfile.mkstemp(dir=folder)
         return fd, Path(path)
 
@@ -120,7 +122,6 @@ class LocalBlobs:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-            made = not path.parent.exists()
             path.parent.mkdir(exist_ok=True)
             with self._locked(fcntl.LOCK_SH):
                 if not self._touch(path):
@@ -128,8 +129,7 @@ class LocalBlobs:
                     os.utime(temporary, (now, now))
                     temporary.rename(path)
             _sync_folder(path.parent)
-            if made:
-                _sync_folder(self._folder)
+            _sync_folder(self._folder)
         finally:
             temporary.unlink(missing_ok=True)
 

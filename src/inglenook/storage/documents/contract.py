@@ -80,6 +80,8 @@ class Document:
 class JournalEntry:
     """One committed document write.
 
+    `rev` is the revision that was written, which is not the winner when a conflict was lost. `verb` tells what became
+    of the document: DELETED when it is a tombstone now, CREATED when it was none or a tombstone before.
     `last_body` is the JSON text of the last live body, kept for deletions only (what is told of a deletion is
     the content that went away, spec/01 §14). `origin` says on whose behalf the transaction wrote (see `Writer`).
     """
@@ -142,9 +144,9 @@ class Index:
 
     `keys(id, body)` gives the byte strings under which a document is found (none: it is not in the index);
     entries are ordered by key, then by the bytes of the id. `amount`, if given, is a number kept per document
-    that `Reader.index_sum` adds up. Raise `version` when `keys` or `amount` change: the store then builds the
-    index anew when it opens. Keys that must order like the collation of spec/01 §9.3 are made by
-    `kernel.collation`.
+    that `Reader.index_sum` adds up. Design documents are in no index. Both functions must take any body, and never
+    raise: an error of theirs makes the write fail. Raise `version` when they change: the store then builds the index
+    anew when it opens. Keys that must order like the collation of spec/01 §9.3 are made by `kernel.collation`.
     """
 
     name: str
@@ -270,9 +272,14 @@ class Reader(Protocol):
         """The sequence up to which a reader of the journal is done; 0 for an unknown one."""
         ...
 
+    def checkpoints(self) -> dict[str, int]:
+        """All readers of the journal that have a checkpoint. The journal keeps what any of them has not read, and
+        besides at least its newest entries."""
+        ...
+
     # -- local documents (spec/01 §2.11)
     def local(self, doctype: str, name: str) -> Document | None:
-        """A local document, None when it is not there."""
+        """A local document, None when it is not there. `name` is without `_local/`, the id of the document with it."""
         ...
 
     # -- indexes
@@ -289,7 +296,8 @@ class Reader(Protocol):
     ) -> list[IndexEntry]:
         """Entries with start <= key < end (end None: no bound), ordered.
 
-        `after` continues behind an entry already seen (key and id), in the direction of reading."""
+        `after` continues behind an entry already seen (key and id), in the direction of reading. Raises KeyError for
+        an index that was not given when the store was opened, nor defined since; so do the other three."""
         ...
 
     def index_docs(
@@ -393,11 +401,16 @@ class Writer(Reader, Protocol):
         ...
 
     def put_local(self, doctype: str, name: str, body: Mapping[str, Any] | None, rev: str | None = None) -> str:
-        """Write (None: remove) a local document; gives its new revision (spec/01 §2.11)."""
+        """Write (None: remove) a local document; gives its new revision (spec/01 §2.11).
+
+        Raises DocumentNotFound when the doctype has no database, BadDocument, DocumentTooLarge."""
         ...
 
     def set_checkpoint(self, reader: str, seq: int | None) -> None:
-        """Move a reader's checkpoint forward (never back); None forgets it."""
+        """Move a reader's checkpoint forward (never back); None forgets it.
+
+        From its first checkpoint on (0 is one) the journal keeps everything behind it, so a reader that will never
+        come back must be forgotten."""
         ...
 
     def put_record(
@@ -414,7 +427,8 @@ class Writer(Reader, Protocol):
         """Make a document name a content, in place of the one it named.
 
         `data` are the bytes when they shall live in the database; without it they must be held already by some
-        document of this instance, or be in the blob store."""
+        document of this instance, or be in the blob store: else NotFound is raised. A document that is deleted does
+        not let go of its content by itself (`release`); dropping its doctype does."""
         ...
 
     def release(self, doctype: str, id: str) -> None:

@@ -147,6 +147,9 @@ class SqliteReader:
         row = self._row("SELECT seq FROM checkpoints WHERE reader = ?", (reader,))
         return row[0] if row else 0
 
+    def checkpoints(self) -> dict[str, int]:
+        return {reader: seq for reader, seq in self._execute("SELECT reader, seq FROM checkpoints ORDER BY reader")}
+
     # -- local documents
 
     def local(self, doctype: str, name: str) -> Document | None:
