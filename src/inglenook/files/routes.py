@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from inglenook.files import (
+    routes_archive,
     routes_download,
     routes_find,
     routes_modify,
     routes_read,
     routes_references,
+    routes_thumbnails,
     routes_trash,
     routes_upload,
+    routes_usage,
     routes_versions,
 )
 
@@ -24,4 +27,7 @@ ROUTES: list[Any] = [
     *routes_trash.ROUTES,
     *routes_references.ROUTES,
     *routes_find.ROUTES,
+    *routes_archive.ROUTES,
+    *routes_thumbnails.ROUTES,
+    *routes_usage.ROUTES,
 ]

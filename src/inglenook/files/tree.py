@@ -74,6 +74,12 @@ def taken(view: Reader, dir_id: str, name: str) -> bool:
     return bool(view.index(NAMES, start=key, end=key + b"\0", limit=1))
 
 
+def count_named(view: Reader, dir_id: str, name: str) -> int:
+    """How many children of a directory have exactly this name; more than one is a fault."""
+    key = name_key(dir_id, name)
+    return view.index_count(NAMES, start=key, end=key + b"\0")
+
+
 def by_path(view: Reader, path: str) -> Item:
     """What is at an absolute path, as cleaned by `kernel.names.clean_path`. Raises NotFound."""
     item = at_path(view, path)

@@ -86,6 +86,6 @@ INDEXES = (
     "inglenook.files.indexes:FILE_INDEXES",
     "inglenook.contacts.address_book:CONTACT_INDEXES",
 )
-HOOKS = ("inglenook.sharing.tracking:track",)
+HOOKS = ("inglenook.sharing.tracking:track", "inglenook.files.thumbnails:forget_old")
 JOINING = ("inglenook.files.joining:join",)
 BACKGROUND = ("inglenook.mail.sender:make", "inglenook.replication.engine:engine_of")

@@ -1,0 +1,156 @@
+"""Several files and directories as one zip archive, made while it is sent (spec/02 §15.7, §15.8).
+
+Nothing is stored: members are compressed piece by piece in a thread, and a directory is read page by page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inglenook.files import tree
+from inglenook.files.dates import whole_second
+from inglenook.files.documents import FILES, Item
+from inglenook.identity.instance import Instance
+from inglenook.kernel.errors import BadRequest, NotFound
+from inglenook.kernel.names import clean_path
+from inglenook.storage.documents.contract import Content, Reader
+
+MOST_ENTRIES = 10_000
+DEFAULT_NAME = "archive"
+EMPTY = "Can't create an archive with no files"
+SLASH = "The archive filename can't contain a /"
+EARLIEST = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRequest:
+    """What goes into an archive: ids, paths, and pages of PDF files. A list that was not sent is None."""
+
+    name: str
+    ids: list[str] | None
+    files: list[str] | None
+    pages: list[dict[str, Any]] | None
+
+    @classmethod
+    def read(cls, attributes: dict[str, Any]) -> ArchiveRequest:
+        """The request in the attributes of a body. Raises BadRequest for members of another type."""
+        name = attributes.get("name") or DEFAULT_NAME
+        ids, files, pages = (attributes.get(member) for member in ("ids", "files", "pages"))
+        if not (isinstance(name, str) and _texts(ids) and _texts(files) and _objects(pages)):
+            raise BadRequest("JSON input is malformed or is missing mandatory fields")
+        if len(ids or ()) + len(files or ()) + len(pages or ()) > MOST_ENTRIES:
+            raise BadRequest("Too many entries in one archive")
+        return cls(name, ids, files, pages)
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes as they are answered."""
+        return {"name": self.name, "ids": self.ids, "files": self.files, "pages": self.pages}
+
+
+def find_entries(view: Reader, request: ArchiveRequest) -> list[Item]:
+    """The listed items, in their order. Raises NotFound for an unknown one, BadRequest for a relative path or a page
+    (they need a tool that this server does not have)."""
+    found = [tree.find(view, id) for id in request.ids or ()]
+    found += [tree.by_path(view, clean_path(path)) for path in request.files or ()]
+    for page in request.pages or ():
+        item = tree.find_file(view, str(page.get("id", "")))
+        raise BadRequest(f"The pages of {item.name} cannot be extracted on this server")
+    return found
+
+
+async def stream_archive(instance: Instance, name: str, entries: Sequence[Item]) -> AsyncIterator[bytes]:
+    """The bytes of a zip archive with these items below a directory of its name."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
+        async for path, item in _members(instance, name, entries):
+            info = zipfile.ZipInfo(path + ("/" if item.is_directory else ""), _date(item))
+            info.external_attr = (0o40755 if item.is_directory else 0o644) << 16
+            if item.is_directory:
+                archive.writestr(info, b"")
+                continue
+            content = await instance.store.read(lambda view, id=item.id: view.content(FILES, id))
+            if content is None:
+                continue
+            info.compress_type = zipfile.ZIP_DEFLATED
+            async for piece in _member(instance, archive, info, content, sink):
+                yield piece
+    yield sink.take()
+
+
+async def _member(
+    instance: Instance, archive: zipfile.ZipFile, info: zipfile.ZipInfo, content: Content, sink: _Sink
+) -> AsyncIterator[bytes]:
+    with archive.open(info, "w", force_zip64=content.size > zipfile.ZIP64_LIMIT // 2) as member:
+        try:
+            async for chunk in instance.contents.read(content):
+                await asyncio.to_thread(member.write, chunk)
+                if piece := sink.take():
+                    yield piece
+        except NotFound:
+            return  # the storage has lost it: what is left of the archive is worth having
+
+
+async def _members(instance: Instance, name: str, entries: Sequence[Item]) -> AsyncIterator[tuple[str, Item]]:
+    """Each entry with what is below it, a directory before what is in it."""
+    for entry in entries:
+        waiting = [(f"{name}/{entry.name}" if entry.name else name, entry)]
+        while waiting:
+            path, item = waiting.pop()
+            yield path, item
+            if not item.is_directory:
+                continue
+            after: tuple[str, str] | None = None
+            while True:
+                page = await instance.store.read(
+                    lambda view, id=item.id, after=after: tree.children_page(
+                        view, id, limit=tree.WALK_PAGE, start=after
+                    )
+                )
+                for child in page.children:
+                    if child.is_directory:
+                        waiting.append((f"{path}/{child.name}", child))
+                    else:
+                        yield f"{path}/{child.name}", child
+                if page.next is None:
+                    break
+                after = (str(page.next.body["type"]), page.next.name)
+
+
+class _Sink(io.RawIOBase):
+    """Where the archive is written: a place that is emptied as soon as somebody takes what is in it."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._written += data
+        return len(data)
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
+
+
+def _date(item: Item) -> tuple[int, int, int, int, int, int]:
+    moment = whole_second(item.updated_at)
+    if moment.year < 1980 or moment.year > 2107:
+        return EARLIEST
+    return (moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+
+
+def _texts(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(entry, str) for entry in value))
+
+
+def _objects(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(entry, dict) for entry in value))
