@@ -26,6 +26,7 @@ DESIGN = "_design/"
 BEHIND_DESIGNS = "_design0"
 KEY_VERSION = 1  # raise when the keys of an index change
 _PAGE = 200
+_STRING = collation.sort_key("")[:1]  # what the keys of strings start with
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,16 @@ def is_built_in(doctype: str, name: str) -> bool:
 def field_key(field: str, id: str, body: Body) -> bytes | None:
     """The part that a field has in the key of a document; None when the document lacks the field."""
     if field == "_id":
-        return collation.raw_key(id)
+        return _STRING + collation.raw_key(id)
     value = selectors.lookup(field, body)
     return None if value is selectors.MISSING else collation.sort_key(value)
 
 
 def value_key(field: str, value: object) -> bytes:
     """The part of a key that a value has in a field; ids are ordered by their bytes."""
-    return collation.raw_key(value) if field == "_id" and isinstance(value, str) else collation.sort_key(value)
+    if field == "_id" and isinstance(value, str):
+        return _STRING + collation.raw_key(value)
+    return collation.sort_key(value)
 
 
 # -- reading
