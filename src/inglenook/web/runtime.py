@@ -27,13 +27,13 @@ from inglenook.web import parts
 class Runtime:
     """Everything a server is made of. `await start()` before use, `await stop()` at the end.
 
-    `transport` takes the place of the network (for simulations)."""
+    For simulations `transport` takes the place of the network, and with `threads` False all runs on the event loop."""
 
-    def __init__(self, env: Environment, transport: Transport | None = None) -> None:
+    def __init__(self, env: Environment, transport: Transport | None = None, *, threads: bool = True) -> None:
         self.env = env
         self.folder: Path = env.config.data
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.stores = SqliteStores(self.folder, env)
+        self.stores = SqliteStores(self.folder, env, threads=threads)
         self.blobs = LocalBlobStores(self.folder)
         self.ephemeral = Ephemeral(env.clock)
         self.peers = Peers(env, transport)
