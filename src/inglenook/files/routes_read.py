@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from litestar import get, head
+from litestar import get, route
 
 from inglenook import wire
 from inglenook.files import access, tree
@@ -52,16 +52,12 @@ async def size_answer(instance: Instance, directory: Item) -> Answer:
 # -- routes
 
 
-@head("/files/{file_id:str}", opt={"guard": wire.TOKEN})
-async def head_item(caller: Caller, file_id: str) -> Answer:
-    """Whether a file or directory is there and readable."""
-    await readable(caller, file_id)
-    return Answer(media_type=wire.JSONAPI)
-
-
-@get("/files/{file_id:str}", opt={"guard": wire.TOKEN})
+@route("/files/{file_id:str}", http_method=["GET", "HEAD"], status_code=200, opt={"guard": wire.TOKEN})
 async def get_item(caller: Caller, request: HttpRequest, file_id: str) -> Answer:
     """A file with its versions, or a directory with a page of its content."""
+    if request.method == "HEAD":
+        await readable(caller, file_id)
+        return Answer(media_type=wire.JSONAPI)
     await count_read(caller, file_id)
     return await whole_answer(caller.instance, request, await readable(caller, file_id))
 
@@ -91,4 +87,4 @@ async def get_size(caller: Caller, file_id: str) -> Answer:
     return await size_answer(caller.instance, item)
 
 
-ROUTES = [head_item, get_item, get_by_path, get_contents, get_size]
+ROUTES = [get_item, get_by_path, get_contents, get_size]

@@ -167,7 +167,7 @@ async def add_to_all(caller: Caller, request: HttpRequest, doctype: str, doc_id:
     return await change_items(caller, request, Reference(doctype, doc_id), "PUT", add_references)
 
 
-@delete(_REFERENCES, status_code=204, opt={"guard": wire.TOKEN})
+@delete(_REFERENCES, status_code=200, opt={"guard": wire.TOKEN})
 async def remove_from_all(caller: Caller, request: HttpRequest, doctype: str, doc_id: str) -> Answer:
     """Make files and directories refer to a document no longer."""
     return await change_items(caller, request, Reference(doctype, doc_id), "DELETE", remove_references)
@@ -185,7 +185,7 @@ async def leave_all_out(caller: Caller, request: HttpRequest, doctype: str, doc_
     return await change_items(caller, request, Reference(doctype, doc_id), "PUT", leave_out)
 
 
-@delete(_NOT_SYNCHRONIZING, status_code=204, opt={"guard": wire.TOKEN})
+@delete(_NOT_SYNCHRONIZING, status_code=200, opt={"guard": wire.TOKEN})
 async def take_all_in(caller: Caller, request: HttpRequest, doctype: str, doc_id: str) -> Answer:
     """Synchronize directories on a client again."""
     return await change_items(caller, request, Reference(doctype, doc_id), "DELETE", take_in)

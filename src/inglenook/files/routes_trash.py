@@ -79,7 +79,7 @@ async def restore_item(caller: Caller, request: HttpRequest, file_id: str) -> An
     return await restore_from_trash(caller, request, file_id)
 
 
-@delete("/files/trash", status_code=204, opt={"guard": wire.TOKEN})
+@delete("/files/trash", status_code=200, opt={"guard": wire.TOKEN})
 async def empty_trash(caller: Caller) -> Answer:
     """Destroy all that is in the trash."""
     await readable(caller, TRASH_ID, "DELETE")
@@ -87,7 +87,7 @@ async def empty_trash(caller: Caller) -> Answer:
     return wire.no_content()
 
 
-@delete("/files/trash/{file_id:str}", status_code=204, opt={"guard": wire.TOKEN})
+@delete("/files/trash/{file_id:str}", status_code=200, opt={"guard": wire.TOKEN})
 async def destroy_one(caller: Caller, request: HttpRequest, file_id: str) -> Answer:
     """Destroy a file or directory."""
     return await destroy_item(caller, request, file_id)

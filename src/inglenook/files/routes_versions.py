@@ -130,7 +130,7 @@ async def patch_version(caller: Caller, request: HttpRequest, file_id: str, vers
     return wire.jsonapi(jsonapi.document(present.version_object(await instance.store.write(write))))
 
 
-@delete("/files/{file_id:str}/{version:str}", status_code=204, opt={"guard": wire.TOKEN})
+@delete("/files/{file_id:str}/{version:str}", status_code=200, opt={"guard": wire.TOKEN})
 async def delete_one(caller: Caller, file_id: str, version: str) -> Answer:
     """Delete a version."""
     permit = await caller.permit()
@@ -143,7 +143,7 @@ async def delete_one(caller: Caller, file_id: str, version: str) -> Answer:
     return wire.no_content()
 
 
-@delete("/files/versions", status_code=204, opt={"guard": wire.TOKEN})
+@delete("/files/versions", status_code=200, opt={"guard": wire.TOKEN})
 async def delete_all(caller: Caller) -> Answer:
     """Delete the versions of all files."""
     access.require_whole_type(await caller.permit(), "DELETE")
