@@ -7,6 +7,7 @@ thing asked, and "plain" (by `Accept`: JSON, an HTML page, or text) for who is a
 from __future__ import annotations
 
 import html as markup
+import re
 from typing import Any
 
 import msgspec
@@ -20,7 +21,10 @@ from inglenook.wire import Answer, status_of, title_of
 
 log = structlog.get_logger("inglenook.web")
 
+_MISSING = re.compile(r".*Missing required \w+ parameter '([^']+)'")
+
 MALFORMED = "JSON input is malformed or is missing mandatory fields"
+
 
 def answer(request: Request[Any, Any, Any], error: BaseException) -> Answer:
     """The answer to a request that ended in `error`, whatever it is. What nobody expected is logged."""
@@ -148,6 +152,8 @@ def _translate(error: BaseException) -> errors.DomainError:
     match error:
         case ValidationException(extra=[{"key": str(key)}, *_]):
             return errors.BadRequest(f"The parameter {key} is missing or has an impossible value")
+        case ValidationException(detail=detail) if missing := _MISSING.match(detail):
+            return errors.BadRequest(f"The parameter {missing[1]} is missing")
         case HTTPException(status_code=413):
             return errors.TooLarge("The request body is too large")
         case HTTPException(status_code=415):

@@ -19,8 +19,9 @@ from inglenook.environment import Config
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
-def configure(config: Config, stream: TextIO = sys.stderr) -> None:
-    """Make every logger of the process write events of `config.log_level` and above to `stream`."""
+def configure(config: Config, stream: TextIO | None = None) -> None:
+    """Make every logger of the process write events of `config.log_level` and above to `stream` (standard error)."""
+    stream = stream or sys.stderr
     level = LEVELS[config.log_level]
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,

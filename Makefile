@@ -1,0 +1,56 @@
+# What can be done with this checkout; `make help` lists it.
+
+BIN := .venv/bin
+WORKERS ?= auto
+ARGS ?=
+N ?= 200
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev demo test lint format lock bench docs simulate clean \
+	test-kernel test-contract test-api test-cli test-federation test-simulation test-browser
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+setup:  ## everything needed to run: .venv/bin/inglenook
+	@scripts/setup
+
+dev:  ## everything needed to work on it
+	@scripts/setup --dev
+
+demo: setup  ## two servers that share a folder; CHECK=1 verifies and ends
+	@$(BIN)/inglenook demo $(if $(CHECK),--check)
+
+test: dev  ## all tests (ARGS= more arguments of pytest)
+	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+test-kernel test-contract test-api test-cli test-federation test-simulation test-browser: test-%: dev
+	@$(BIN)/pytest -n $(WORKERS) tests/$* $(ARGS)
+
+lint: dev  ## style, types and layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+
+format: dev  ## put the code into its usual form
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: dev  ## renew the locks from pyproject.toml
+	@$(BIN)/python -m pip install -q uv
+	@$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --no-header --no-annotate -o requirements.lock
+	@$(BIN)/uv pip compile -q pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate -o requirements-dev.lock
+
+bench: dev  ## measurements
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: dev  ## the documentation, checked
+	@$(BIN)/pytest tests/docs $(ARGS)
+
+simulate: dev  ## N= seeds of many servers with faults on virtual time
+	@$(BIN)/pytest -n $(WORKERS) tests/simulation --seeds=$(N) $(ARGS)
+
+clean:  ## remove what was made
+	@rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
