@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from yarl import URL
 
 from inglenook.peers.errors import PeerForbiddenAddress
 
-USUAL_PORTS = frozenset({80, 443})
+DEFAULT_PORTS = {"http": 80, "https": 443}
+USUAL_PORTS = frozenset(DEFAULT_PORTS.values())
 LOOPBACK = "127.0.0.1"
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -73,7 +75,7 @@ def parse_url(text: str) -> URL:
         raise PeerForbiddenAddress("This is not the address of a server") from error
     if url.scheme not in ("http", "https") or not host or url.raw_user is not None or url.raw_password is not None:
         raise PeerForbiddenAddress("This is not the address of a server")
-    if any(character.isspace() or not character.isprintable() for character in text):
+    if " " in text or not text.isprintable():
         raise PeerForbiddenAddress("This is not the address of a server")
     return url
 
@@ -88,5 +90,10 @@ def origin_of(instance: str) -> str:
 def host_of(address: str | URL) -> str:
     """The key under which the state of a server is kept: its host in lower case, with the port unless it is usual."""
     url = address if isinstance(address, URL) else parse_url(address if "://" in address else f"https://{address}")
-    name = f"[{url.raw_host}]" if ":" in (url.raw_host or "") else (url.raw_host or "")
-    return name.lower() if url.is_default_port() or url.port is None else f"{name.lower()}:{url.port}"
+    return _key(url.scheme, url.raw_host or "", url.port)
+
+
+@lru_cache(maxsize=4096)
+def _key(scheme: str, host: str, port: int | None) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return name.lower() if port in (None, DEFAULT_PORTS.get(scheme)) else f"{name.lower()}:{port}"

@@ -95,8 +95,8 @@ class Peers:
         """
         request = self._prepared(method, url, headers, body, timeout, max_body)
         started = self._env.clock.monotonic()
-        for _ in range(MAX_REDIRECTS + 1):
-            current = self._with_time_left(request, started)
+        for hop in range(MAX_REDIRECTS + 1):
+            current = self._with_time_left(request, started) if hop else request
             host = self._judged(current)
             async with self._place(host, current.limits):
                 response = await self._attempt(host, lambda r=current: self._transport.send(r))
@@ -119,8 +119,8 @@ class Peers:
         """As `request`, for an answer of any size: its body is read inside the context, chunk by chunk."""
         request = self._prepared(method, url, headers, body, timeout, MAX_BODY)
         started = self._env.clock.monotonic()
-        for _ in range(MAX_REDIRECTS + 1):
-            current = self._with_time_left(request, started)
+        for hop in range(MAX_REDIRECTS + 1):
+            current = self._with_time_left(request, started) if hop else request
             host = self._judged(current)
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(self._place(host, current.limits))
