@@ -79,9 +79,8 @@ def issue(
     }
     more = {"scope": scope, "session_id": session_id, "jti": unique}
     claims.update({name: value for name, value in more.items() if value})
-    return jws.serialize_compact(
-        {"alg": "HS512", "typ": "JWT"}, msgspec.json.encode(claims), OctKey.import_key(key_of(instance, audience))
-    )
+    key = OctKey.import_key(key_of(instance, audience))
+    return jws.serialize_compact({"alg": "HS512", "typ": "JWT"}, msgspec.json.encode(claims), key, algorithms=["HS512"])
 
 
 def verify(instance: Instance, token: str, *audiences: str) -> Claims:
