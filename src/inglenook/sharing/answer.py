@@ -274,8 +274,7 @@ def take_reply(tx: Writer, instance: Instance, sharing_id: str, client_id: str, 
     if not sharing.drive and rule is not None and not rule.mime and not sharing.initial_sync:
         folder.ensure_sharing_folder(tx, instance, sharing)
         sharing = documents.load(tx, sharing_id)
-    options = instance.context_settings.get("sharing")
-    if isinstance(options, dict) and options.get("auto_accept_trusted_contacts") is True:
+    if (instance.context_settings.get("sharing") or {}).get("auto_accept_trusted_contacts") is True:
         owner = sharing.members[0]
         address_book.trust(tx, owner.email, name=owner.public_name, instance=owner.instance)
     return sharing

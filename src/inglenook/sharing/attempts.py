@@ -29,13 +29,13 @@ async def attempt_claim(instance: Instance, claim: Claim, step: Step) -> Outcome
     outcome, error, patience = await _try(instance, claim, step)
     waiting = claim.waiting
     now = instance.env.clock.now().timestamp()
-    if outcome is Outcome.AGAIN and now - waiting.since < step.give_up_after:
+    if outcome is Outcome.AGAIN and now - (waiting.since or now) < step.give_up_after:
         next_try = now + max(patience, _delay(instance, step, waiting.attempts))
         log.info(
             "sharing step waits", instance=instance.domain, sharing=waiting.sharing, step=waiting.step,
             member=waiting.member, attempts=waiting.attempts + 1, cause=error, next_in=round(next_try - now, 1),
         )  # fmt: skip
-        await instance.store.write(lambda tx: steps.postpone(tx, claim, next_try, error))
+        await instance.store.write(lambda tx: steps.postpone(tx, claim, now, next_try, error))
         return outcome
     if outcome is not Outcome.DONE:
         log.warning(

@@ -134,7 +134,7 @@ async def register(instance: Instance, invitee: Invitee, address: str) -> None:
     if documents.same_instance(address, instance.origin):
         raise RequestFailed
     try:
-        status = await invitations.put_request(instance, sharing.id, index, {"interactive": "true"}, address)
+        status = await invitations.put_request(instance, sharing, index, {"interactive": "true"}, address)
     except (UpstreamFailed, BadRequest) as error:
         raise RequestFailed from error
     if status == 409:

@@ -43,6 +43,11 @@ async def send_now(instance: Instance, ids: Sequence[str]) -> None:
         raise BadRequest(CANNOT_BE_SENT)
 
 
+async def send_what_can_be(instance: Instance, ids: Sequence[str]) -> None:
+    """Send invitations side by side; who can be reached in no way stays uninvited."""
+    await asyncio.gather(*(attempts.attempt(instance, id, LINE) for id in ids))
+
+
 async def send(instance: Instance, claim: Claim) -> Outcome:
     """Attempt one invitation: the request to the member's server, else the mail."""
     sharing_id, index = claim.waiting.sharing, claim.waiting.member
@@ -55,17 +60,24 @@ async def send(instance: Instance, claim: Claim) -> Outcome:
     return await instance.store.write(lambda tx: _mail(tx, instance, sharing_id, index))
 
 
-async def put_request(instance: Instance, sharing_id: str, index: int, query: dict[str, str], address: str = "") -> int:
+async def put_request(
+    instance: Instance, sharing: Sharing, index: int, query: dict[str, str], address: str = ""
+) -> int:
     """Send the sharing request to a member's server, at `address` when that is to be tried (spec/04 §6.4); gives the
     status of the answer. Raises UpstreamFailed, BadRequest."""
 
-    def build(view: Reader) -> tuple[str, bytes]:
-        sharing = documents.load(view, sharing_id)
-        if address:
-            sharing.members[index].instance = address
-        where = documents.origin_of(sharing.member(index).instance)
-        return where, msgspec.json.encode(requests.request_for(view, sharing, index))
+    sharing_id = sharing.id
 
+    def build(view: Reader) -> tuple[str, bytes]:
+        current = documents.load(view, sharing_id)
+        if address:
+            current.members[index].instance = address
+        where = documents.origin_of(current.member(index).instance)
+        token = preview.existing_interact_code(view, current, index) if current.drive else ""
+        return where, msgspec.json.encode(requests.request_for(view, current, index, drive_token=token))
+
+    if sharing.drive:
+        await instance.store.write(lambda tx: _make_drive_token(tx, instance, sharing_id, index))
     where, body = await instance.store.scan(build)
     response = await instance.peers.request(
         "PUT",
@@ -74,6 +86,12 @@ async def put_request(instance: Instance, sharing_id: str, index: int, query: di
         body=body,
     )
     return response.status
+
+
+def _make_drive_token(tx: Writer, instance: Instance, sharing_id: str, index: int) -> None:
+    sharing = documents.load(tx, sharing_id)
+    if sharing.drive:
+        preview.interact_code(tx, instance, sharing, index)
 
 
 async def _reach_server(instance: Instance, sharing: Sharing, index: int) -> bool:
@@ -85,7 +103,7 @@ async def _reach_server(instance: Instance, sharing: Sharing, index: int) -> boo
         state = sharing.credentials[index - 1].state
         query["url"] = await instance.store.read(lambda view: preview.link_for(view, instance, sharing, index, state))
     try:
-        status = await put_request(instance, sharing.id, index, query)
+        status = await put_request(instance, sharing, index, query)
     except (UpstreamFailed, BadRequest):
         return False
     return 200 <= status < 300

@@ -12,7 +12,9 @@ import msgspec
 
 from inglenook.contacts import address_book
 from inglenook.files import tree
+from inglenook.files.documents import SHARED_DRIVES_ID
 from inglenook.files.references import count_referenced
+from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi, rules
 from inglenook.kernel.errors import BadRequest
 from inglenook.kernel.rules import SharingRule
@@ -186,6 +188,27 @@ def answer_to_request(sharing: Sharing) -> Body:
     for member in data["attributes"]["members"]:
         member.pop("name", None)
     return jsonapi.document(data)
+
+
+def target_of_shortcut(instance: Instance, sharing: Sharing, url: str) -> str:
+    """Where the shortcut of a request leads: to the address that the owner's server gave; for a drive, to the page of
+    this server where it is accepted."""
+    if not sharing.drive:
+        return url or f"{documents.origin_of(sharing.members[0].instance)}/sharings/{sharing.id}/discovery"
+    state = sharing.credentials[0].state if sharing.credentials else ""
+    if state:
+        return instance.url("/auth/authorize/sharing", {"sharing_id": sharing.id, "state": state})
+    return drive_url(instance, sharing)
+
+
+def drive_url(instance: Instance, sharing: Sharing) -> str:
+    """The page of the Drive app that shows a drive (spec/04 §8)."""
+    rule = sharing.files_rule()
+    if rule is None:
+        return instance.app_url("drive", fragment=f"/folder/{SHARED_DRIVES_ID}")
+    if sharing.drive_root_type == "file":
+        return instance.app_url("drive", fragment=f"/sharings/shareddrive/{sharing.id}/file/{rule.values[0]}")
+    return instance.app_url("drive", fragment=f"/shareddrive/{sharing.id}/{rule.values[0]}")
 
 
 def _kept_credentials(sharing: Sharing) -> list[Credentials]:

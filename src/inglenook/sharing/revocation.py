@@ -38,22 +38,25 @@ from inglenook.storage.documents.contract import Writer
 
 REVOKE_NOTICE = "revoke-notice"
 LEAVE_NOTICE = "leave-notice"
+REST = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
     """What ending needs to know of where it happens: time and randomness, the language of the names that it writes.
 
-    `in_trash`: the shared folder is on its way to the trash, which takes its reference and its name as they are."""
+    `in_trash`: the shared folder is on its way to the trash, which takes its reference and its name as they are.
+    `rest`: the seconds that notices wait for the one who has asked for the end to send them himself."""
 
     env: Environment
     locale: str = "en"
     in_trash: bool = False
+    rest: float = 0.0
 
     @classmethod
     def of(cls, instance: Instance) -> Ending:
-        """That of an instance."""
-        return cls(instance.env, instance.locale)
+        """That of an instance, whose route sends the notices."""
+        return cls(instance.env, instance.locale, rest=REST)
 
     @property
     def stamp(self) -> Stamp:
@@ -259,7 +262,7 @@ def _queue_notice(tx: Writer, ending: Ending, sharing: Sharing, index: int, step
             "client_secret": credentials.client.client_secret,
         }
     mark = ending.env.random.bytes(4).hex()
-    steps.queue(tx, ending.now, step, sharing.id, index, instance=where, mark=mark, data=data)
+    steps.queue(tx, ending.now, step, sharing.id, index, instance=where, rest=ending.rest, mark=mark, data=data)
 
 
 async def send_notice(instance: Instance, claim: Claim) -> Outcome:

@@ -138,11 +138,12 @@ def done(tx: Writer, claim: Claim) -> None:
         tx.delete_record(KIND, claim.id)
 
 
-def postpone(tx: Writer, claim: Claim, next: float, error: str) -> None:
+def postpone(tx: Writer, claim: Claim, now: float, next: float, error: str) -> None:
     """Let a step wait for its next attempt, unless it was written anew while it ran."""
     current = find(tx, claim.id)
     if current is None or current.waiting.turn != claim.waiting.turn:
         return
+    current.waiting.since = current.waiting.since or now
     current.waiting.attempts += 1
     current.waiting.next = next
     current.waiting.last_error = error

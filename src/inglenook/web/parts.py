@@ -85,7 +85,16 @@ INDEXES = (
     "inglenook.identity.indexes:INDEXES",
     "inglenook.files.indexes:FILE_INDEXES",
     "inglenook.contacts.address_book:CONTACT_INDEXES",
+    "inglenook.sharing.reading:SHARING_INDEXES",
 )
-HOOKS = ("inglenook.sharing.tracking:track", "inglenook.files.thumbnails:forget_old")
-JOINING = ("inglenook.files.joining:join",)
-BACKGROUND = ("inglenook.mail.sender:make", "inglenook.replication.engine:engine_of")
+HOOKS = (
+    "inglenook.sharing.tracking:track",
+    "inglenook.sharing.contact_groups:follow",
+    "inglenook.files.thumbnails:forget_old",
+)
+JOINING = ("inglenook.files.joining:join", "inglenook.sharing.joining:join")
+BACKGROUND = (
+    "inglenook.mail.sender:make",
+    "inglenook.sharing.runner:background",
+    "inglenook.replication.engine:engine_of",
+)

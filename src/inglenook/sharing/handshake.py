@@ -1,0 +1,65 @@
+"""The handshake between servers as a table: each step, how often it is tried, and what it does (DESIGN, idea 3).
+
+    step            what it does                                         when it fails for good
+    invite          request to the member's server, else a mail          the member stays uninvited
+    tell-members    the list of members                                  the member keeps an older list
+    describe        the description                                      the member keeps the old one
+    revoke-notice   tells a member that it is over                       his credentials are dead all the same
+    leave-notice    tells the owner that the local user has left         the owner still lists him
+    follow-contact  a contact entered or left a group of the sharing     nothing changes
+    rename-group    a group of the sharing has a new name                the old name stays
+    auto-accept     accepts a drive from somebody who is trusted         the drive waits for its user
+
+How a member's status moves is the table in `kernel.members`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from inglenook.identity.instance import Instance
+from inglenook.sharing import (
+    attempts,
+    contact_groups,
+    description,
+    invitations,
+    members_list,
+    revocation,
+    steps,
+    trust,
+)
+from inglenook.sharing.steps import Step
+
+STEPS: Mapping[str, Step] = {
+    invitations.STEP: invitations.LINE,
+    members_list.STEP: members_list.LINE,
+    description.STEP: description.LINE,
+    revocation.REVOKE_NOTICE: revocation.REVOKE_LINE,
+    revocation.LEAVE_NOTICE: revocation.LEAVE_LINE,
+    contact_groups.FOLLOW: contact_groups.FOLLOW_LINE,
+    contact_groups.RENAME: contact_groups.RENAME_LINE,
+    trust.STEP: trust.LINE,
+}
+
+NOTICES = (revocation.REVOKE_NOTICE, revocation.LEAVE_NOTICE)
+PATIENCE = 2.0  # seconds that a person waits for other servers to hear that it is over
+
+_under_way: set[asyncio.Task[object]] = set()
+
+
+async def give_notice(instance: Instance, sharing_id: str) -> None:
+    """Send the notices of a sharing that wait now, side by side, and return when they are there or after a moment:
+    what takes longer goes on by itself."""
+    waiting = await instance.store.read(lambda view: steps.of_sharing(view, sharing_id))
+    tasks = [
+        asyncio.create_task(attempts.attempt_claim(instance, claim, STEPS[claim.waiting.step]))
+        for claim in waiting
+        if claim.waiting.step in NOTICES and not claim.waiting.attempts
+    ]
+    if not tasks:
+        return
+    for task in tasks:
+        _under_way.add(task)
+        task.add_done_callback(_under_way.discard)
+    await asyncio.wait(tasks, timeout=PATIENCE)
