@@ -159,6 +159,9 @@ def test_a_root_learns_its_older_ancestors() -> None:
     tree.insert(hexes("1a", "2b", "3c"), False)
     assert tree.path("3-" + "c" * 32) == hexes("1a", "2b", "3c")
     assert len(tree.leaves()) == 1
+    straight = RevisionTree()
+    straight.insert(hexes("1a", "2b", "3c"), False)
+    assert tree.encode() == straight.encode(), "a straight branch has one form, however it was learned"
 
 
 def test_descendants_are_the_leaves_above_a_revision() -> None:
@@ -281,4 +284,5 @@ def test_upper_case_hashes_are_the_same_revision() -> None:
     tree.insert(["1-" + "AB" * 16], False)
     assert tree.has("1-" + "ab" * 16)
     assert tree.has("1-" + "AB" * 16)
+    assert tree.leaf("1-" + "AB" * 16) == tree.winner()
     assert normalise("1-" + "AB" * 16) == tree.winner().rev

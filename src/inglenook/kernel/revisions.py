@@ -175,6 +175,7 @@ class RevisionTree:
 
     def leaf(self, rev: str) -> Leaf | None:
         """The leaf with this revision, None when it is no leaf."""
+        rev = normalise(rev)
         return next((leaf for leaf in self.leaves() if leaf.rev == rev), None)
 
     def path(self, rev: str) -> list[str]:
@@ -183,6 +184,7 @@ class RevisionTree:
 
     def descendants(self, rev: str) -> list[Leaf]:
         """The leaves that descend from `rev` (itself, when it is one), in the order of `leaves`."""
+        rev = normalise(rev)
         return [leaf for leaf in self.leaves() if leaf.rev == rev or rev in self.path(leaf.rev)]
 
     def missing(self, revs: Iterable[str]) -> list[str]:
@@ -314,7 +316,14 @@ class _Forest:
         return cls(parents, flags)
 
     def encode(self) -> bytes:
-        """One entry per leaf: where its branch leaves what was written before, its revisions, its flag."""
+        """One entry per leaf: where its branch leaves what was written before, its revisions, its flag.
+
+        A single straight branch is written as a line."""
+        if len(self.flags) == 1:
+            ((leaf, deleted),) = self.flags.items()
+            line = _Line.of_chain(self.path(leaf), deleted)
+            if line is not None:
+                return line.encode()
         written: set[str] = set()
         branches: list[tuple[str | None, list[str], bool]] = []
         for leaf, deleted in self.flags.items():
