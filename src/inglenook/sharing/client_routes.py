@@ -109,7 +109,7 @@ async def add_recipients(sharing_id: str, request: Http, instance: Instance, cal
     return answer(jsonapi.document(shown))
 
 
-@post("/sharings/{sharing_id:str}/recipients/{index:str}/readonly", opt={"guard": TOKEN}, status_code=204)
+@post("/sharings/{sharing_id:str}/recipients/{index:str}/readonly", opt={"guard": TOKEN}, status_code=200)
 async def add_read_only(sharing_id: str, index: str, instance: Instance, caller: Caller) -> Answer:
     """Let a member only read."""
     return await _toggle(instance, caller, sharing_id, index, read_only=True)

@@ -102,7 +102,7 @@ async def take_answer(sharing_id: str, request: Http, instance: Instance) -> Ans
 # -- the list of members
 
 
-@put("/sharings/{sharing_id:str}/recipients", opt={"guard": SECRET}, status_code=204)
+@put("/sharings/{sharing_id:str}/recipients", opt={"guard": SECRET}, status_code=200)
 async def take_members(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Take the owner's list of members; before the sharing is agreed, by the code in the invitation."""
     sharing = await instance.store.read(lambda view: documents.get(view, sharing_id))
@@ -168,7 +168,7 @@ async def remove_from_group(sharing_id: str, group: str, index: str, instance: I
 # -- what is told to a recipient
 
 
-@put("/sharings/{sharing_id:str}/metadata", opt={"guard": PEER}, status_code=204)
+@put("/sharings/{sharing_id:str}/metadata", opt={"guard": PEER}, status_code=200)
 async def take_description(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Take the owner's description."""
     _, index = await require_peer(caller, sharing_id, "POST")
@@ -179,7 +179,7 @@ async def take_description(sharing_id: str, request: Http, instance: Instance, c
     return no_content()
 
 
-@post("/sharings/{sharing_id:str}/recipients/self/readonly", opt={"guard": PEER}, status_code=204)
+@post("/sharings/{sharing_id:str}/recipients/self/readonly", opt={"guard": PEER}, status_code=200)
 async def become_reader(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """The local user may only read from now on."""
     return await _become(sharing_id, request, instance, caller, read_only=True)
@@ -203,7 +203,7 @@ async def _become(sharing_id: str, request: Http, instance: Instance, caller: Ca
 # -- changes of a member's server
 
 
-@post("/sharings/{sharing_id:str}/recipients/self/moved", opt={"guard": PEER}, status_code=204)
+@post("/sharings/{sharing_id:str}/recipients/self/moved", opt={"guard": PEER}, status_code=200)
 async def take_move(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """The calling server has another address."""
     permit = await caller.permit()
@@ -218,7 +218,7 @@ async def take_move(sharing_id: str, request: Http, instance: Instance, caller: 
     return no_content()
 
 
-@post("/sharings/{sharing_id:str}/public-key", opt={"guard": PEER}, status_code=204)
+@post("/sharings/{sharing_id:str}/public-key", opt={"guard": PEER}, status_code=200)
 async def take_public_key(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """A member of a shared password organization has keys now."""
     _, index = await require_peer(caller, sharing_id, "GET")
