@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ def is_register_token(instance: Instance, text: str) -> bool:
     """Whether a text is the instance's register token in hexadecimal."""
     expected = instance.doc.register_token
     try:
-        return bool(expected) and bytes.fromhex(text) == expected
+        return bool(expected) and hmac.compare_digest(bytes.fromhex(text), expected)
     except ValueError:
         return False
 

@@ -151,6 +151,10 @@ class Instances:
         """All instances, by domain; opens each of them."""
         return [await self._instance(document) for document in await self._documents()]
 
+    def opened(self) -> list[Instance]:
+        """The instances that are open in this process now."""
+        return list(self._open.values())
+
     async def documents(self) -> list[InstanceDoc]:
         """The registry documents of all instances by domain, without opening any."""
         return [_decode(document) for document in await self._documents()]

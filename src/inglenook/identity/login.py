@@ -25,20 +25,10 @@ class SecondFactorNeeded:
     token: str
 
 
-def login_guard(caller: Caller) -> Guard:
-    """What slows down those who guess the passphrase."""
-    return Guard(caller.instance, "login", caller.visitor.ip)
-
-
 async def check_passphrase(caller: Caller, received: str, *, clear: bool = False) -> bool:
     """Whether this is the passphrase; guesses are counted. Raises MustWait."""
-    guard = login_guard(caller)
-    await guard.check()
-    if await passphrase.is_right(caller.instance, received, clear=clear):
-        await guard.right()
-        return True
-    await guard.wrong()
-    return False
+    guard = Guard(caller.instance, "login", caller.visitor.ip)
+    return await guard.attempt(lambda: passphrase.is_right(caller.instance, received, clear=clear))
 
 
 async def second_factor(

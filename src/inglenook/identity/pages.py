@@ -41,15 +41,17 @@ def page(
     csrf: Csrf | None = None,
     frames: str = "'none'",
     images: str = "",
+    origin: str = "",
     **context: Any,
 ) -> Answer:
     """A page in the language of the instance.
 
     Templates get `context`, `t(key, **values)`, `asset(name)`, `locale`, `domain`, and `csrf_token` when `csrf` is
-    given, which also puts its cookie on the answer. `frames` and `images` add sources to the page's policy."""
+    given, which also puts its cookie on the answer. `frames` and `images` add sources to the page's policy; `origin` is
+    where the static files are, for a page on another host than the instance's."""
     locale = caller.instance.locale
-    text = _render(template, locale, domain=caller.domain, csrf_token=csrf.value if csrf else "", **context)
-    answer = html(text, status, {"content-security-policy": policy(frames=frames, images=images)})
+    text = _render(template, locale, origin, domain=caller.domain, csrf_token=csrf.value if csrf else "", **context)
+    answer = html(text, status, {"content-security-policy": policy(frames=frames, images=images, origin=origin)})
     return csrf.protect(answer) if csrf else answer
 
 
@@ -60,21 +62,25 @@ def error_page(caller: Caller, status: int, title: str, message: str = "") -> An
 
 def bare_error_page(status: int, title: str, message: str, locale: str = "en") -> Answer:
     """An error page where there is no instance to speak for."""
-    text = _render("error.html", locale, domain="", csrf_token="", title=title, message=message)
+    text = _render("error.html", locale, "", domain="", csrf_token="", title=title, message=message)
     return html(text, status, {"content-security-policy": policy()})
 
 
-def policy(*, frames: str = "'none'", images: str = "") -> str:
+def policy(*, frames: str = "'none'", images: str = "", origin: str = "") -> str:
     """The Content-Security-Policy of a page."""
+    own = f"'self' {origin}" if origin else "'self'"
     more = f" {images}" if images else ""
-    return f"default-src 'self';frame-src {frames};frame-ancestors 'none';base-uri 'none';img-src 'self' data:{more};"
+    return f"default-src {own};frame-src {frames};frame-ancestors 'none';base-uri 'none';img-src {own} data:{more};"
 
 
-def _render(template: str, locale: str, **context: Any) -> str:
+def _render(template: str, locale: str, origin: str, **context: Any) -> str:
     def t(key: str, **values: object) -> str:
         return translations.translate(locale, key, **values)
 
-    return _environment.get_template(template).render(t=t, asset=asset_path, locale=locale, **context)
+    def asset_url(name: str) -> str:
+        return origin + asset_path(name)
+
+    return _environment.get_template(template).render(t=t, asset=asset_url, locale=locale, **context)
 
 
 # -- static files

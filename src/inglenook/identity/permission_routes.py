@@ -162,11 +162,9 @@ async def give_password(request: Request[Any, Any, Any], caller: Caller) -> Answ
     if not document.body.get("password"):
         return plain_json({"password": "none"})
     guard = Guard(instance, f"link:{id}", caller.visitor.ip)
-    await guard.check()
-    if not await links.right_password(document, fields.get("password") or fields.get("passphrase") or ""):
-        await guard.wrong()
+    password = fields.get("password") or fields.get("passphrase") or ""
+    if not await guard.attempt(lambda: links.right_password(document, password)):
         return _link_answer(caller, as_page, 403, {"error": translate(locale, "link.wrong")})
-    await guard.right()
     back = request.headers.get("referer", "") if as_page else ""
     answer = plain_json({"password": "ok"})
     if as_page and back and redirects.is_on_app_host(instance, back):

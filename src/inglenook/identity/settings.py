@@ -14,7 +14,7 @@ from inglenook.storage.documents.contract import Document, Writer
 if TYPE_CHECKING:
     from inglenook.identity.instance import Instance, InstanceDoc
 
-OPERATOR_ONLY = ("auth_mode", "tos", "tos_latest", "uuid", "context", "sponsorships", "oidc_id")
+OPERATOR_ONLY = ("auth_mode", "tos", "tos_latest", "uuid", "context", "sponsorships", "feature_sets", "oidc_id")
 """Keys that only the operator's command line may set."""
 KEPT = ("email", "pending_email")
 COMPUTED = ("password_defined", "org_domain", "org_id", "legal_notice_url", "oidc_logout_url")
@@ -76,7 +76,7 @@ async def replace_settings(instance: Instance, sent: Mapping[str, Any], rev: str
         document = tx.get(SETTINGS, INSTANCE_SETTINGS)
         if document is not None and document.body == lifted:
             return document
-        if document is not None and rev and rev != document.rev:
+        if document is not None and rev != document.rev:
             raise DocumentConflict
         return tx.put(SETTINGS, INSTANCE_SETTINGS, lifted, rev=document.rev if document else None)
 

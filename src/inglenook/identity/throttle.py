@@ -8,11 +8,12 @@ nobody can lock the owner out, and many machines together gain little.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from inglenook.kernel.errors import TooManyRequests
 from inglenook.storage.documents.contract import Reader, Writer
@@ -30,6 +31,8 @@ _FREE_UNDER_ATTACK = 3
 _ATTACK = 500  # wrong guesses from everywhere within `_FORGET_AFTER`
 _LONGEST_WAIT = 900.0
 _SWEEP = 20
+
+_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
 class MustWait(TooManyRequests):
@@ -49,28 +52,39 @@ class Guard:
     secret: str
     address: str
 
-    async def check(self) -> None:
-        """Before a guess is looked at. Raises MustWait."""
+    async def attempt(self, verify: Callable[[], Awaitable[bool]]) -> bool:
+        """Let one guess be verified, and count it when it is wrong; gives what `verify` found. Raises MustWait.
+
+        The guesses of one address are verified one after the other, so that many at once gain nothing."""
+        key = f"{self.instance.prefix}\x00{_key(self.secret, place_of(self.address))}"
+        lock = _locks.get(key) or asyncio.Lock()
+        _locks[key] = lock
+        async with lock:
+            await self._check()
+            right = await verify()
+            await (self._right() if right else self._wrong())
+        return right
+
+    async def _check(self) -> None:
         now = _seconds(self.instance)
         wait = await self.instance.store.read(lambda view: _wait(view, self.secret, self._place, now))
         if wait > 0:
             raise MustWait(wait)
 
-    async def wrong(self) -> None:
-        """Count a wrong guess."""
+    async def _wrong(self) -> None:
         now = _seconds(self.instance)
         await self.instance.store.write(lambda tx: _count_wrong(tx, self.secret, self._place, now))
 
-    async def right(self) -> None:
+    async def _right(self) -> None:
         """Forget the wrong guesses of this address and remember it as one that knows the secret."""
         now = _seconds(self.instance)
-        place = self._place
-        record = await self.instance.store.read(lambda view: view.record(THROTTLE, _key(self.secret, place)))
+        key = _key(self.secret, self._place)
+        record = await self.instance.store.read(lambda view: view.record(THROTTLE, key))
         if record is not None and record.body["known"] > now - _KNOWN_FOR / 3 and not record.body["wrong"]:
             return
 
         def forget(tx: Writer) -> None:
-            _keep(tx, _key(self.secret, place), wrong=0, last=now, known=now)
+            _keep(tx, key, wrong=0, last=now, known=now)
             _sweep(tx, now)
 
         await self.instance.store.write(forget)
@@ -157,5 +171,4 @@ def _key(secret: str, place: str) -> str:
 
 
 def _seconds(instance: Instance) -> float:
-    moment: Callable[[], datetime] = instance.env.clock.now
-    return moment().timestamp()
+    return instance.env.clock.now().timestamp()

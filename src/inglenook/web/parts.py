@@ -94,6 +94,7 @@ HOOKS = (
 )
 JOINING = ("inglenook.files.joining:join", "inglenook.sharing.joining:join")
 BACKGROUND = (
+    "inglenook.identity.housekeeping:make",
     "inglenook.mail.sender:make",
     "inglenook.sharing.runner:background",
     "inglenook.replication.engine:engine_of",
