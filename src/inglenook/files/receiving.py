@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import Request
 
 from inglenook import wire
 from inglenook.files.quota import check_room, disk_usage, quota_of
 from inglenook.identity.instance import Instance
-from inglenook.kernel.errors import BadRequest, InvalidParameter, PreconditionFailed
+from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter, PreconditionFailed
 from inglenook.storage.contents import Received
 
+T = TypeVar("T")
 HttpRequest = Request[Any, Any, Any]
 
 HEAD_BYTES = 512 * 1024
@@ -105,8 +106,17 @@ async def check_declared(instance: Instance, expected: Declared) -> None:
         await instance.store.read(lambda view: check_room(view, quota, size))
 
 
-async def drain(request: HttpRequest) -> None:
-    """Read away the rest of a small body, so that a client that is still sending sees the refusal."""
+async def before_body(request: HttpRequest, checks: Awaitable[T]) -> T:
+    """Run the checks that come before the body is read. When they refuse, the rest of a small body is read away, so
+    that a client that is still sending sees the refusal."""
+    try:
+        return await checks
+    except DomainError:
+        await _drain(request)
+        raise
+
+
+async def _drain(request: HttpRequest) -> None:
     if wire.declared_length(request) > MOST_DRAINED:
         return
     size = 0

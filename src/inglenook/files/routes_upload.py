@@ -27,7 +27,7 @@ from inglenook.files.documents import ROOT_ID, Item
 from inglenook.files.extraction import extract, is_read
 from inglenook.files.fixed_directories import ensure_shared_drives
 from inglenook.files.quota import check_room, quota_of
-from inglenook.files.receiving import Declared, HttpRequest, Intake, check_declared, declared, drain
+from inglenook.files.receiving import Declared, HttpRequest, Intake, before_body, check_declared, declared
 from inglenook.files.revisions import check_revision, expected_revision
 from inglenook.files.shapes import shape_of
 from inglenook.files.store import check_depth, name_taken
@@ -64,26 +64,33 @@ T = TypeVar("T")
 
 async def create(caller: Caller, request: HttpRequest, dir_id: str, *, drive_id: str = "") -> Answer:
     """POST /files/:dir-id with `Type`: a directory or a file."""
-    try:
-        match request.query_params.get("Type"):
-            case "directory":
-                return await _create_directory(caller, request, dir_id, drive_id)
-            case "file":
-                return await _upload(caller, request, dir_id, drive_id)
-            case _:
-                raise InvalidAttribute("Invalid document type", pointer="/data/attributes/type")
-    except DomainError:
-        await drain(request)
-        raise
+    match request.query_params.get("Type"):
+        case "directory":
+            return await before_body(request, _create_directory(caller, request, dir_id, drive_id))
+        case "file":
+            return await _upload(caller, request, dir_id, drive_id)
+        case _:
+            return await before_body(request, _refuse_type())
 
 
 async def overwrite(caller: Caller, request: HttpRequest, file_id: str, *, drive_id: str = "") -> Answer:
     """PUT /files/:file-id: new content in the place of the old one."""
-    try:
-        return await _overwrite(caller, request, file_id, drive_id)
-    except DomainError:
-        await drain(request)
-        raise
+    instance = caller.instance
+    item, body, expected = await before_body(request, _prepare_overwrite(caller, request, file_id))
+    received, found = await _take_in(instance, request, expected, body)
+    quota, config, now = quota_of(instance), instance.env.config, instance.env.clock.timestamp()
+
+    def write(tx: Writer) -> tuple[Item, list[Document]]:
+        check_room(tx, quota, received.size)
+        written = overwrite_file(tx, item, body, received, config=config, now=now, found=found)
+        return written, versions_of(tx, file_id)
+
+    written, versions = await _write_or_discard(instance, received, write)
+    return wire.jsonapi(present.file_document(shape_of(instance, drive_id), written, versions))
+
+
+async def _refuse_type() -> Answer:
+    raise InvalidAttribute("Invalid document type", pointer="/data/attributes/type")
 
 
 # -- directories
@@ -157,19 +164,7 @@ async def _create_by_path(caller: Caller, request: HttpRequest) -> Item:
 
 async def _upload(caller: Caller, request: HttpRequest, dir_id: str, drive_id: str) -> Answer:
     instance = caller.instance
-    expected = declared(request)
-    name = request.query_params.get("Name", "")
-    check_name(name)
-    sent = await read_sent(instance, request, name)
-    permit = await caller.permit()
-    stamp = await stamp_of(caller, request.query_params)
-    sent = replace(sent, metadata=without_uncertified(sent.metadata, permit))
-    body = new_file_body(name, dir_id, sent, stamp)
-    new = Item("", "", body)
-    await instance.store.read(lambda view: access.require(permit, "POST", new, Lineage(view)))
-    await check_declared(instance, expected)
-    await instance.store.read(lambda view: _check_place(view, new))
-
+    body, expected = await before_body(request, _prepare_upload(caller, request, dir_id))
     received, found = await _take_in(instance, request, expected, body)
     id, quota = instance.env.random.file_id(), quota_of(instance)
 
@@ -181,6 +176,23 @@ async def _upload(caller: Caller, request: HttpRequest, dir_id: str, drive_id: s
     return wire.jsonapi(present.file_document(shape_of(instance, drive_id), item), 201)
 
 
+async def _prepare_upload(caller: Caller, request: HttpRequest, dir_id: str) -> tuple[Body, Declared]:
+    """All checks of an upload, in the order of spec/02 §9.3; gives the body of the document to be."""
+    instance = caller.instance
+    expected = declared(request)
+    name = request.query_params.get("Name", "")
+    check_name(name)
+    sent = await read_sent(instance, request, name)
+    permit = await caller.permit()
+    stamp = await stamp_of(caller, request.query_params)
+    sent = replace(sent, metadata=without_uncertified(sent.metadata, permit))
+    new = Item("", "", new_file_body(name, dir_id, sent, stamp))
+    await instance.store.read(lambda view: access.require(permit, "POST", new, Lineage(view)))
+    await check_declared(instance, expected)
+    await instance.store.read(lambda view: _check_place(view, new))
+    return new.body, expected
+
+
 def _check_place(view: Reader, new: Item) -> None:
     lineage = Lineage(view)
     if lineage.directory(new.dir_id) is None:
@@ -190,7 +202,8 @@ def _check_place(view: Reader, new: Item) -> None:
         raise name_taken()
 
 
-async def _overwrite(caller: Caller, request: HttpRequest, file_id: str, drive_id: str) -> Answer:
+async def _prepare_overwrite(caller: Caller, request: HttpRequest, file_id: str) -> tuple[Item, Body, Declared]:
+    """All checks of an overwrite; gives the file as it is, and the body of the document to be."""
     instance = caller.instance
     item = await instance.store.read(lambda view: tree.find_file(view, file_id))
     expected = declared(request)
@@ -204,17 +217,7 @@ async def _overwrite(caller: Caller, request: HttpRequest, file_id: str, drive_i
     await check_declared(instance, expected)
     if item.trashed:
         raise NotFound("Parent directory is in the trash")
-
-    received, found = await _take_in(instance, request, expected, body)
-    quota, config = quota_of(instance), instance.env.config
-
-    def write(tx: Writer) -> tuple[Item, list[Document]]:
-        check_room(tx, quota, received.size)
-        written = overwrite_file(tx, item, body, received, config=config, now=stamp.now, found=found)
-        return written, versions_of(tx, file_id)
-
-    written, versions = await _write_or_discard(instance, received, write)
-    return wire.jsonapi(present.file_document(shape_of(instance, drive_id), written, versions))
+    return item, body, expected
 
 
 def _check_overwrite(view: Reader, permit: Permit, item: Item, body: Body) -> None:
