@@ -9,10 +9,12 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as DEFAULT
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import inglenook
 from inglenook.kernel.errors import BadRequest
 from inglenook.mail import compose, templates
 from inglenook.mail.compose import Address, Correspondent
@@ -298,3 +300,12 @@ def test_values_of_strange_kinds_count_as_absent() -> None:
     assert [templates.text_of({"x": value}, "x") for value in (None, [], {}, False, 3, True, " a\x00b ")] == [
         "", "", "", "", "3", "x", "a b",
     ]  # fmt: skip
+
+
+def test_every_template_that_the_server_asks_for_exists() -> None:
+    """The names are only texts for those who write letters: nothing else would notice a wrong one."""
+    asked: set[str] = set()
+    for source in Path(inglenook.__file__).parent.rglob("*.py"):
+        asked.update(re.findall(r"letters\.post\(\s*tx,\s*\"(\w+)\"", source.read_text("utf-8")))
+    assert "sharing_request" in asked
+    assert asked <= TEMPLATES.keys()

@@ -183,7 +183,7 @@ async def test_a_streamed_body_arrives_whole_and_chunked(peers: Peers, street: S
     assert response.json() == {"size": 40 * 65536, "te": "chunked"}
 
 
-async def test_a_transfer_that_moves_may_take_longer_than_the_stall_limit(peers: Peers, street: Street) -> None:
+async def test_the_time_that_our_own_source_takes_is_not_counted(peers: Peers, street: Street) -> None:
     async def receive(request: web.Request) -> web.Response:
         size = 0
         async for chunk in request.content.iter_any():
@@ -191,13 +191,30 @@ async def test_a_transfer_that_moves_may_take_longer_than_the_stall_limit(peers:
         return web.json_response(size)
 
     async def slow() -> AsyncIterator[bytes]:
-        for _ in range(6):
-            await asyncio.sleep(0.1)
-            yield b"x" * 1000
+        for _ in range(3):
+            await asyncio.sleep(0.3)
+            yield b"x" * 2000
 
     url = await street.web(("PUT", "/", receive))
-    response = await peers.request("PUT", url, body=slow, timeout=Limits(total=None, stall=0.3, answer=5))
+    response = await peers.request("PUT", url, body=slow, timeout=Limits(total=None, stall=0.1, answer=5))
     assert response.json() == 6000
+
+
+async def test_a_transfer_that_moves_may_take_longer_than_the_stall_limit(peers: Peers, street: Street) -> None:
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await read_request(reader)
+        assert b"chunked" in head
+        left = 40 * 65536
+        while left > 0:
+            left -= len(await reader.read(65536))
+            await asyncio.sleep(0.02)
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    url = await street.raw(slowly)
+    response = await peers.request(
+        "PUT", url, body=lambda: pieces(40, 65536), timeout=Limits(total=None, stall=SOON, answer=10)
+    )
+    assert response.status == 204
 
 
 async def test_a_receiver_that_stops_reading_stalls_the_transfer(peers: Peers, street: Street) -> None:

@@ -1,8 +1,7 @@
 """Exchanges over the real network: aiohttp, pooled connections, names resolved and addresses judged by us.
 
-Every connection passes two gates: names are resolved here and forbidden addresses dropped; and the address of each
-socket is judged once more when the socket is made, so that neither a literal address nor a name that changes its
-mind between two look-ups (DNS rebinding) slips through.
+The address of every connection is judged when its socket is made: the one moment that neither a literal address, nor
+a name with several addresses, nor a name that changes its mind between two look-ups (DNS rebinding) can go round.
 """
 
 from __future__ import annotations
@@ -44,11 +43,10 @@ class ForbiddenAddress(OSError):
     """The address of a connection about to be made is not allowed."""
 
 
-class GuardedResolver(AbstractResolver):
-    """Resolves names to allowed addresses only. Names under `.localhost` are this machine (RFC 6761 §6.3)."""
+class Resolver(AbstractResolver):
+    """Resolves names. Those under `.localhost` are this machine, whatever others say (RFC 6761 §6.3)."""
 
-    def __init__(self, policy: AddressPolicy, lookup: Lookup) -> None:
-        self._policy = policy
+    def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
 
     async def resolve(
@@ -56,10 +54,6 @@ class GuardedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         name = host.rstrip(".").lower()
         local = name == "localhost" or name.endswith(".localhost")
-        addresses = [LOOPBACK] if local else await self._lookup(host, port)
-        allowed = [address for address in addresses if self._policy.allows(address)]
-        if not allowed:
-            raise ForbiddenAddress("No address of this host may be contacted")
         return [
             ResolveResult(
                 hostname=host,
@@ -69,7 +63,7 @@ class GuardedResolver(AbstractResolver):
                 proto=socket.IPPROTO_TCP,
                 flags=int(socket.AI_NUMERICHOST | socket.AI_NUMERICSERV),
             )
-            for address in allowed
+            for address in ([LOOPBACK] if local else await self._lookup(host, port))
         ]
 
     async def close(self) -> None:
@@ -171,7 +165,7 @@ class AiohttpTransport:
             keepalive_timeout=KEEP_ALIVE,
             use_dns_cache=self._remember_names > 0,
             ttl_dns_cache=self._remember_names,
-            resolver=GuardedResolver(self._policy, self._lookup),
+            resolver=Resolver(self._lookup),
             socket_factory=self._socket,
         )
         trace = aiohttp.TraceConfig()
