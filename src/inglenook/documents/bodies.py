@@ -99,12 +99,17 @@ def sorted_keys(value: Any, depth: int = MAX_DEPTH) -> Any:
         if depth == 0:
             raise _too_deep()
         members = cast("dict[str, Any]", value)
-        # the order of code points is the order of UTF-8 bytes
-        return {name: sorted_keys(members[name], depth - 1) for name in sorted(members)}
+        ordered: dict[str, Any] = {}
+        for name in sorted(members):  # the order of code points is that of UTF-8 bytes
+            ordered[name] = sorted_keys(members[name], depth - 1)
+        return ordered
     if isinstance(value, list):
         if depth == 0:
             raise _too_deep()
-        return [sorted_keys(item, depth - 1) for item in cast("list[Any]", value)]
+        items: list[Any] = []
+        for item in cast("list[Any]", value):  # a comprehension would double the depth of calls
+            items.append(sorted_keys(item, depth - 1))  # noqa: PERF401
+        return items
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
         return int(value)
     return value
