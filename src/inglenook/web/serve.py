@@ -24,7 +24,7 @@ from granian.server.embed import Server
 from inglenook.environment import Environment
 from inglenook.web.app import create_app
 from inglenook.web.gate import Gate
-from inglenook.web.lock import DataLock
+from inglenook.web.lock import DataFolderTaken, DataLock
 from inglenook.web.runtime import Runtime
 
 log = structlog.get_logger("inglenook.server")
@@ -33,6 +33,8 @@ GRACE = 12.0
 """Seconds for running requests to end; with the same again for the parts in the background, less than 20 in all."""
 PARKING = 6.0
 """Seconds for the parts in the background to end."""
+PATIENCE = 15.0
+"""Seconds to wait for a command that is using the data folder."""
 CONNECTIONS = 8192
 """Requests and websockets served at once; more wait."""
 
@@ -46,7 +48,7 @@ async def serve(env: Environment, alongside: Ready | None = None) -> None:
     Raises DataFolderTaken, OSError (an address that cannot be bound).
     """
     sys.setswitchinterval(0.0005)  # a long Python computation in another thread gives way to the loop sooner
-    lock = DataLock.acquire(env.config.data, "server")
+    lock = await _lock(env.config.data)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -111,6 +113,18 @@ def check_address(host: str, port: int) -> None:
             probe.bind(address)
         except OSError as error:
             raise OSError(error.errno, f"Cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+async def _lock(folder: Path) -> DataLock:
+    """The lock of the data folder; a command that holds it is waited for. Raises DataFolderTaken."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            return DataLock.acquire(folder, "server")
+        except DataFolderTaken as taken:
+            if taken.holder.purpose == "server" or asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.05)
 
 
 async def _accepting(host: str, port: int, running: asyncio.Future[None]) -> None:
