@@ -110,6 +110,7 @@ def render(name: str, values: Mapping[str, Any], *, locale: str, recipient: str 
     if template.alternative:
         key += ".yes" if text_of(values, template.alternative) else ".no"
     link = link_of(template, values)
+    button = _say(locale, f"{part}.button", words) or translate(locale, "mail.default_button")
     subject = " ".join(_say(locale, f"{part}.subject", words).split())
     context = {
         "locale": locale.partition("-")[0].partition("_")[0] or "en",
@@ -119,7 +120,8 @@ def render(name: str, values: Mapping[str, Any], *, locale: str, recipient: str 
         "quote": "\n".join(filter(None, (text_of(values, word) for word in template.quote))),
         "code": code_of(template, values),
         "link": link,
-        "button": _say(locale, f"{part}.button", words) or translate(locale, "mail.default_button"),
+        "button": button,
+        "link_line": translate(locale, "mail.link_line", button=button),
         "link_hint": translate(locale, "mail.link_hint"),
         "notes": [note for note in (_say(locale, f"{part}.note", words),) if note],
         "signature": translate(locale, "mail.signature", domain=domain),
