@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -197,7 +198,8 @@ async def _comes_from(instance: Instance, address: str, client: OAuthClient, tok
 
 # -- the recipient's side
 
-_answering: dict[tuple[str, str], asyncio.Lock] = {}
+_answering: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+"""Who answers a sharing now: one at a time. A lock lives as long as somebody holds it or waits for it."""
 
 
 async def accept(instance: Instance, sharing_id: str, state: str) -> Sharing:
@@ -206,15 +208,11 @@ async def accept(instance: Instance, sharing_id: str, state: str) -> Sharing:
 
     Raises DocumentNotFound, BadRequest (our own sharing, no owner to answer to), OwnerRefused, UpstreamFailed."""
     lock = _answering.setdefault((instance.prefix, sharing_id), asyncio.Lock())
-    try:
-        async with lock:
-            sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
-            if sharing.active and not sharing.owner:
-                return sharing
-            return await _answer(instance, sharing, state)
-    finally:
-        if not lock.locked():
-            _answering.pop((instance.prefix, sharing_id), None)
+    async with lock:
+        sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
+        if sharing.active and not sharing.owner:
+            return sharing
+        return await _answer(instance, sharing, state)
 
 
 async def _answer(instance: Instance, sharing: Sharing, state: str) -> Sharing:
@@ -226,7 +224,10 @@ async def _answer(instance: Instance, sharing: Sharing, state: str) -> Sharing:
     name = await instance.public_name()
 
     def prepare(tx: Writer) -> tuple[str, Body]:
-        local, pair = make_credentials(tx, instance, sharing, 0, read_only=False)
+        current = documents.load(tx, sharing.id)
+        local, pair = make_credentials(tx, instance, current, 0, read_only=False)
+        current.credentials[0].next_client_id = local.id
+        documents.save(tx, current)
         return local.id, credentials_for_peer(instance, local, pair)
 
     client_id, given = await instance.store.write(prepare)
@@ -247,8 +248,27 @@ async def _answer(instance: Instance, sharing: Sharing, state: str) -> Sharing:
         agreed = True
     finally:
         if not agreed:
-            await instance.store.write(lambda tx: clients.delete_client(tx, client_id))
+            await instance.store.write(lambda tx: _withdraw(tx, sharing.id, client_id))
     return accepted
+
+
+async def until_agreed(instance: Instance, sharing_id: str) -> None:
+    """Wait while the local user's answer to a sharing is on its way: the owner's server may call before its reply is
+    read here."""
+    lock = _answering.get((instance.prefix, sharing_id))
+    if lock is not None:
+        async with lock:
+            return
+
+
+def _withdraw(tx: Writer, sharing_id: str, client_id: str) -> None:
+    clients.delete_client(tx, client_id)
+    sharing = documents.get(tx, sharing_id)
+    if sharing is not None and not sharing.owner:
+        for credentials in sharing.credentials:
+            if credentials.next_client_id == client_id:
+                credentials.next_client_id = ""
+        documents.save(tx, sharing)
 
 
 def take_reply(tx: Writer, instance: Instance, sharing_id: str, client_id: str, reply: Answer) -> Sharing:
@@ -264,7 +284,9 @@ def take_reply(tx: Writer, instance: Instance, sharing_id: str, client_id: str, 
     kept = sharing.credentials[0] if sharing.credentials else Credentials()
     key = xor.key_from_json(reply.xor_key) if reply.xor_key else kept.xor_key
     sharing.credentials = [
-        msgspec.structs.replace(kept, xor_key=key, client=client, access_token=token, inbound_client_id=client_id)
+        msgspec.structs.replace(
+            kept, xor_key=key, client=client, access_token=token, inbound_client_id=client_id, next_client_id=""
+        )
     ]
     sharing.active = True
     sharing.initial_sync = not sharing.drive and sharing.initial_number_of_files_to_sync > 0

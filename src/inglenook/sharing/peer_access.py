@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from inglenook.identity.caller import Caller
 from inglenook.kernel.errors import Forbidden, NotFound
-from inglenook.sharing.documents import DOCTYPE, NO_MEMBER, Sharing, load
+from inglenook.sharing.answer import until_agreed
+from inglenook.sharing.documents import DOCTYPE, NO_MEMBER, Sharing, load, origin_of
 
 
 async def require_peer(caller: Caller, sharing_id: str, verb: str) -> tuple[Sharing, int]:
@@ -20,8 +21,14 @@ async def require_peer(caller: Caller, sharing_id: str, verb: str) -> tuple[Shar
         raise Forbidden
     for needed in ("GET", verb):
         permit.require_id(needed, DOCTYPE, sharing_id)
-    sharing = await caller.instance.store.read(lambda view: load(view, sharing_id))
+    instance = caller.instance
+    sharing = await instance.store.read(lambda view: load(view, sharing_id))
+    if not sharing.owner and not sharing.active:
+        await until_agreed(instance, sharing_id)
+        sharing = await instance.store.read(lambda view: load(view, sharing_id))
     index = sharing.member_of_client(permit.client_id)
     if index is None:
         raise NotFound(NO_MEMBER)
+    if where := origin_of(sharing.members[index].instance):
+        instance.peers.heard_from(where)
     return sharing, index
