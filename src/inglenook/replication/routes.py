@@ -14,7 +14,7 @@ from inglenook.kernel.errors import Unprocessed, Unreadable, UnsupportedMediaTyp
 from inglenook.replication import service
 from inglenook.replication.initial import end_initial_sync
 from inglenook.sharing.peer_access import require_peer
-from inglenook.wire import PEER, no_content, plain_json, read_body
+from inglenook.wire import PEER, body_chunks, no_content, plain_json, read_body
 
 MAX_BULK = 64 * 1024 * 1024
 MAX_METADATA = 8_000_000
@@ -60,11 +60,11 @@ async def file_metadata(sharing_id: str, file_id: str, request: Http, instance: 
     return no_content() if key is None else plain_json({"key": key})
 
 
-@put("/sharings/{sharing_id:str}/io.cozy.files/{key:str}", opt={"guard": PEER})
-async def file_content(sharing_id: str, key: str, request: Http, instance: Instance, caller: Caller) -> Answer:
-    """Take the content of a file."""
+@put("/sharings/{sharing_id:str}/io.cozy.files/{file_id:str}", opt={"guard": PEER})
+async def file_content(sharing_id: str, file_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
+    """Take the content of a file; where the other routes have the id of a file, this one has the upload key."""
     sharing, index = await require_peer(caller, sharing_id, "POST")
-    await service.file_content(instance, sharing, index, key, request.stream())
+    await service.file_content(instance, sharing, index, file_id, body_chunks(request))
     return no_content()
 
 

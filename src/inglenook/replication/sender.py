@@ -130,6 +130,7 @@ class Sender:
         self.state.moved_on = False
         sharing = await self._sharing()
         if sharing.owner and self.state.phase == "folders":
+            await self._greet()
             await self._send_folders(sharing)
         while True:
             self._woken.clear()
@@ -174,6 +175,14 @@ class Sender:
         """The line to the member's server."""
         assert self._link is not None
         return self._link
+
+    async def _greet(self) -> None:
+        """Wait until the member has stored what came with the answer: about a second (spec/04 trap 23)."""
+        for pause in (0.1, 0.2, 0.4, 0.8):
+            await asyncio.sleep(pause)
+            with suppress(Refused):
+                await self._call("POST", "/_revs_diff", {})
+                return
 
     # -- reading
 

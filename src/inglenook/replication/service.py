@@ -127,7 +127,7 @@ async def file_metadata(instance: Instance, sharing: Sharing, index: int, id: st
     if await _with_parents(instance, ex, apply):
         return None
     key = instance.env.random.bytes(8).hex()
-    kept = msgspec.json.encode({"sharing": sharing.id, "member": index, "document": document})
+    kept = {"sharing": sharing.id, "member": index, "document": document}
     await instance.ephemeral.put(_slot(instance, key), kept, KEY_LIFETIME)
     return key
 
@@ -136,8 +136,7 @@ async def file_content(
     instance: Instance, sharing: Sharing, index: int, key: str, chunks: AsyncIterator[bytes]
 ) -> None:
     """Take the content of a file whose metadata came before (spec/05 §12.5). On failure nothing is kept."""
-    kept = await instance.ephemeral.get(_slot(instance, key))
-    pending: Body = msgspec.json.decode(kept) if kept else {}
+    pending: Body = await instance.ephemeral.get(_slot(instance, key)) or {}
     if pending.get("sharing") != sharing.id or pending.get("member") != index:
         raise NotFound("The metadata for this file were not found")
     received = read_document(pending["document"])
