@@ -140,6 +140,8 @@ def _definition(doctype: str, ddoc: str, name: str, view: object) -> Definition 
         return None
     partial = cast("dict[str, Any]", map).get("partial_filter_selector") or {}
     try:
+        for field in cast("dict[str, Any]", fields):
+            selectors.steps(field)
         filter = selectors.normalise(partial) if partial else None
     except BadDocument:
         return None  # written by a replicator; no index can be made of it

@@ -123,6 +123,7 @@ def sort_fields(value: object) -> list[tuple[str, str]]:
             raise BadDocument("invalid_sort_dir", f"Invalid sort direction: {msgspec.json.encode(direction).decode()}")
         if not path:
             raise BadDocument("invalid_sort_field", "Invalid sort field: the empty name")
+        selectors.steps(path)
         found.append((path, cast("str", direction)))
     if len({direction for _, direction in found}) > 1:
         raise BadDocument("unsupported_mixed_sort", "Sorts currently only support a single direction for all fields.")
