@@ -21,7 +21,7 @@ async def read_fields(request: Request[Any, Any, Any]) -> dict[str, str]:
 
     Raises BadRequest, TooLarge, UnsupportedMediaType."""
     kind = content_type(request)
-    if kind == JSON:
+    if kind == JSON or kind.endswith("+json"):
         return {name: _text(value) for name, value in (await read_object(request)).items() if value is not None}
     if kind == "multipart/form-data":
         await _check_length(request)
