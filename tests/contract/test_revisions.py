@@ -236,6 +236,19 @@ async def test_only_the_newest_revisions_of_a_branch_are_remembered(store: Docum
     assert (len(path), path[0].partition("-")[0]) == (REVISION_LIMIT, "21")
 
 
+async def test_a_revision_that_two_chains_place_differently_takes_no_leaf_away(store: DocumentStore) -> None:
+    await put(store, "t", {"a": 1})
+    await graft(store, ["2-b", "3-c"], {"a": "there"})
+    await graft(store, [FIRST, "2-a", "3-c", "4-d"], {"a": "here"})
+    tree = await store.read(lambda view: view.tree(TODO, "t"))
+    assert tree is not None
+    assert [leaf.rev for leaf in tree.leaves()] == ["4-d", FIRST]
+    for rev, value in (("4-d", "here"), (FIRST, 1)):
+        leaf = await store.read(lambda view, rev=rev: view.revision(TODO, "t", rev))
+        assert leaf is not None
+        assert leaf.body == {"a": value}
+
+
 # -- what is refused
 
 

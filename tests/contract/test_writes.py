@@ -294,11 +294,19 @@ async def test_what_a_hook_writes_belongs_to_the_same_transaction(place: Place) 
 
 async def test_an_index_defined_by_a_failing_change_is_not_there(store: DocumentStore) -> None:
     def change(tx: Writer) -> None:
-        tx.define_index(Index("by_a", TODO, lambda id, body: [b"a"]))
+        tx.define_index(Index("failed", TODO, lambda id, body: [b"failed"]))
         raise Refused
 
+    results = await asyncio.gather(
+        store.write(lambda tx: None), store.write(lambda tx: None), store.write(change), return_exceptions=True
+    )
+    assert isinstance(results[2], Refused)
     with pytest.raises(Refused):
         await store.write(change)
     await store.write(lambda tx: tx.put(TODO, "t", {}))
     with pytest.raises(KeyError):
-        await store.read(lambda view: view.index("by_a"))
+        await store.read(lambda view: view.index("failed"))
+    # the next one takes the number that the failed one had
+    await store.write(lambda tx: tx.define_index(Index("second", TODO, lambda id, body: [b"second"])))
+    await store.write(lambda tx: tx.put(TODO, "u", {}))
+    assert [entry.key for entry in await store.read(lambda view: view.index("second"))] == [b"second", b"second"]

@@ -347,14 +347,21 @@ class _Forest:
             raise _invalid_rev()
         if revs[-1] in self.parents:
             return False
-        parent: str | None = None
-        for rev in revs:
-            # A known root gets the older ancestor that the chain tells of; any other known node keeps its parent.
-            if self.parents.get(rev) is None:
-                self.parents[rev] = parent
-            parent = rev
-        for rev in revs[:-1]:
-            self.flags.pop(rev, None)
+        deepest = max((at for at, rev in enumerate(revs) if rev in self.parents), default=0)
+        # What is older than the deepest known revision says something new only where that one is a root. Where it has
+        # another parent here, the older part is left out: it must not make ancestors that no leaf descends from.
+        at = deepest
+        while at > 0 and self.parents.get(revs[at]) is None:
+            known = revs[at - 1] in self.parents
+            self.parents[revs[at]] = revs[at - 1]
+            self.parents.setdefault(revs[at - 1], None)
+            at -= 1
+            if known:
+                self.flags.pop(revs[at], None)
+        self.parents.setdefault(revs[deepest], None)
+        for parent, rev in pairwise(revs[deepest:]):
+            self.parents[rev] = parent
+        self.flags.pop(revs[deepest], None)
         self.flags[revs[-1]] = deleted
         return True
 

@@ -148,7 +148,8 @@ class SqliteReader:
         return row[0] if row else 0
 
     def checkpoints(self) -> dict[str, int]:
-        return {reader: seq for reader, seq in self._execute("SELECT reader, seq FROM checkpoints ORDER BY reader")}
+        rows: list[Any] = self._execute("SELECT reader, seq FROM checkpoints ORDER BY reader").fetchall()
+        return dict(rows)
 
     # -- local documents
 
