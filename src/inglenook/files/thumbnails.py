@@ -110,12 +110,23 @@ def render_all(path: Path) -> dict[str, bytes]:
     except (OSError, ValueError, SyntaxError, TypeError, EOFError, zlib.error, Image.DecompressionBombError):
         return {}
     made: dict[str, bytes] = {}
+    original = picture.size
     for name in reversed(THUMBNAIL_FORMATS):
-        picture = _fitted(picture, FORMATS[name])
+        size = fitted_size(original, FORMATS[name])
+        picture = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
         sink = io.BytesIO()
         picture.save(sink, "JPEG", quality=FORMATS[name].quality)
         made[name] = sink.getvalue()
     return made
+
+
+def fitted_size(size: tuple[int, int], box: Format) -> tuple[int, int]:
+    """The size of a picture in a box, in pixels."""
+    width, height = size
+    scale = min(box.width / width, box.height / height)
+    if scale >= 1 and not box.enlarge:
+        return size
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def placeholder(format: str) -> bytes:
@@ -135,15 +146,6 @@ def _upright_on_white(opened: Image.Image) -> Image.Image:
         white.alpha_composite(layer)
         return white.convert("RGB")
     return picture.convert("RGB")
-
-
-def _fitted(picture: Image.Image, box: Format) -> Image.Image:
-    width, height = picture.size
-    scale = min(box.width / width, box.height / height)
-    if scale >= 1 and not box.enlarge:
-        return picture
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
