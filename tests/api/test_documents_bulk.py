@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.api.shelf import Shelf
 from tests.servers import Person
 
@@ -220,7 +219,9 @@ def test_bulk_get_answers_each_item(shelf: Shelf) -> None:
         ("undefined", "not_found", "missing"), ("1-a", "not_found", "missing"),
         ("zz", "bad_request", "Invalid rev format"), ("1-a", "bad_request", "document id missed"),
     ]  # fmt: skip
-    plain = shelf.post("/_bulk_get", {"docs": [{"id": "x", "rev": rev(1, "a")}, {"id": "x", "rev": rev(2, "b")}]})["results"]
+    plain = shelf.post("/_bulk_get", {"docs": [{"id": "x", "rev": rev(1, "a")}, {"id": "x", "rev": rev(2, "b")}]})[
+        "results"
+    ]
     assert plain[0]["docs"][0]["error"]["reason"] == "missing"
     assert plain[1]["docs"][0]["ok"] == {"_id": "x", "_rev": rev(2, "b"), "v": "b"}
     assert shelf.refusal("POST", "/_bulk_get", {}) == (400, "bad_request", "Missing JSON list of 'docs'.")

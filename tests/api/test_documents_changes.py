@@ -6,7 +6,6 @@ import threading
 from typing import Any
 
 import pytest
-
 from tests.api.shelf import Shelf
 from tests.servers import Person
 
@@ -78,7 +77,9 @@ def test_a_long_feed_is_complete_in_both_directions(shelf: Shelf) -> None:
 
 
 def test_documents_and_all_leaves_are_told_when_asked(shelf: Shelf) -> None:
-    shelf.replicate({"_id": "x", "_rev": "1-a"}, {"_id": "x", "_rev": "1-b", "v": 2}, {"_id": "x", "_rev": "1-c", "_deleted": True})
+    shelf.replicate(
+        {"_id": "x", "_rev": "1-a"}, {"_id": "x", "_rev": "1-b", "v": 2}, {"_id": "x", "_rev": "1-c", "_deleted": True}
+    )
     row = shelf.changes(include_docs="true", style="all_docs")["results"][0]
     assert [change["rev"] for change in row["changes"]] == ["1-b", "1-a", "1-c"]
     assert row["doc"] == {"_id": "x", "_rev": "1-b", "v": 2}
@@ -129,7 +130,11 @@ def test_what_does_nothing_is_accepted(shelf: Shelf) -> None:
 
 def test_an_unknown_doctype_is_404(shelf: Shelf) -> None:
     for feed in ("normal", "longpoll"):
-        assert shelf.refusal("GET", "/_changes", params={"feed": feed}) == (404, "not_found", "Database does not exist.")
+        assert shelf.refusal("GET", "/_changes", params={"feed": feed}) == (
+            404,
+            "not_found",
+            "Database does not exist.",
+        )
 
 
 # -- filters

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-
 from tests.api.shelf import Shelf
 from tests.servers import Person
 
@@ -59,7 +58,9 @@ def q(value: Any) -> str:
         ({"unknown": "parameter"}, ALL),
     ],
 )
-def test_a_range_of_ids_is_listed_in_the_order_of_bytes(shelf: Shelf, query: dict[str, str], expected: list[str]) -> None:
+def test_a_range_of_ids_is_listed_in_the_order_of_bytes(
+    shelf: Shelf, query: dict[str, str], expected: list[str]
+) -> None:
     assert shelf.ids(**query) == expected
 
 
@@ -67,7 +68,9 @@ def test_a_range_of_ids_is_listed_in_the_order_of_bytes(shelf: Shelf, query: dic
     ("query", "offset"),
     [({}, 0), ({"skip": "2"}, 2), ({"startkey": q("a")}, 3), ({"startkey": q("a"), "descending": "true"}, 4)],
 )
-def test_the_envelope_tells_the_total_and_the_rank_of_the_first_row(shelf: Shelf, query: dict[str, str], offset: int) -> None:
+def test_the_envelope_tells_the_total_and_the_rank_of_the_first_row(
+    shelf: Shelf, query: dict[str, str], offset: int
+) -> None:
     listed = shelf.get("/_all_docs", params={**query, "update_seq": "true"})
     assert (listed["total_rows"], listed["offset"]) == (8, offset)
     assert listed["update_seq"] == shelf.changes()["last_seq"]

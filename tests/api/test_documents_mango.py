@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.api.shelf import Shelf
 from tests.servers import Person
 
 BOOKS = [
-    {"_id": f"book{n:02}", "n": n, "shelf": "ab"[n % 2], "o": {"p": n % 3, "q": 1}, **({"lent": True} if n % 3 == 0 else {})}
+    {
+        "_id": f"book{n:02}",
+        "n": n,
+        "shelf": "ab"[n % 2],
+        "o": {"p": n % 3, "q": 1},
+        **({"lent": True} if n % 3 == 0 else {}),
+    }
     for n in range(12)
 ]
 NO_INDEX = (400, "no_index", "no matching index found, create an index")
@@ -70,7 +75,14 @@ def test_a_query_finds_what_matches_in_the_order_of_its_index(
 
 @pytest.mark.parametrize(
     "selector",
-    [{}, {"_id": {"$gt": None}}, {"o.q": 1}, {"n": {"$exists": False}}, {"$or": [{"n": 1}, {"shelf": "a"}]}, {"shelf": "a"}],
+    [
+        {},
+        {"_id": {"$gt": None}},
+        {"o.q": 1},
+        {"n": {"$exists": False}},
+        {"$or": [{"n": 1}, {"shelf": "a"}]},
+        {"shelf": "a"},
+    ],
 )
 def test_a_query_that_no_index_serves_is_refused(books: Shelf, selector: dict[str, Any]) -> None:
     assert books.refusal("POST", "/_find", {"selector": selector}) == NO_INDEX
@@ -125,7 +137,9 @@ def test_a_query_sees_every_write_at_once(shelf: Shelf) -> None:
 
 
 def test_indexes_hold_null_and_nested_fields_but_no_absent_ones(shelf: Shelf) -> None:
-    shelf.bulk({"_id": "null", "o": {"p": None}}, {"_id": "one", "o": {"p": 1}}, {"_id": "none", "o": {}}, {"_id": "no"})
+    shelf.bulk(
+        {"_id": "null", "o": {"p": None}}, {"_id": "one", "o": {"p": 1}}, {"_id": "none", "o": {}}, {"_id": "no"}
+    )
     shelf.index("o.p", ddoc="by_o_p")
     assert [d["_id"] for d in shelf.find({"o.p": {"$exists": True}})["docs"]] == ["null", "one"]
     assert [d["_id"] for d in shelf.find({"o.p": None})["docs"]] == ["null"]
@@ -257,7 +271,10 @@ def test_an_index_is_made_once_and_shown_as_clients_compare_it(shelf: Shelf) -> 
     filter = {"type": "file", "trashed": False}
     made = shelf.index("b", "a", ddoc="by_b_and_a", partial_filter_selector=filter)
     assert (made["result"], made["id"]) == ("created", "_design/by_b_and_a")
-    assert shelf.index("b", "a", ddoc="_design/by_b_and_a", partial_filter_selector=filter) == {**made, "result": "exists"}
+    assert shelf.index("b", "a", ddoc="_design/by_b_and_a", partial_filter_selector=filter) == {
+        **made,
+        "result": "exists",
+    }
     design = shelf.get("/_design/by_b_and_a")
     view = design["views"][made["name"]]
     assert design["language"] == "query"
@@ -354,14 +371,17 @@ def test_a_design_document_that_was_replicated_serves_too(shelf: Shelf) -> None:
 
 
 def test_broken_design_documents_hurt_nobody(shelf: Shelf) -> None:
-    shelf.bulk(
-        {"_id": "_design/a", "language": "query", "views": 5},
-        {"_id": "_design/b", "language": "query", "views": {"v": {"map": {"fields": {"n": "asc"}, "partial_filter_selector": {"$zz": 1}}}}},
-        {"_id": "_design/c", "language": "query", "views": {"v": {"map": {"fields": ["n"]}}}},
-        {"_id": "_design/d", "language": "query", "views": {"v": {"map": {"fields": {"a..b": "asc"}}}}},
-        {"_id": "_design/e", "language": "query", "views": {"v": {"map": {"fields": {"n": "asc"}, "partial_filter_selector": [1]}}}},
-        {"_id": "x", "n": 1},
-    )  # fmt: skip
+    maps: list[Any] = [
+        {"fields": {"n": "asc"}, "partial_filter_selector": {"$zz": 1}},
+        {"fields": {"n": "asc"}, "partial_filter_selector": [1]},
+        {"fields": {"a..b": "asc"}},
+        {"fields": ["n"]},
+        {},
+        5,
+    ]
+    views: list[Any] = [5, {"v": 5}, *({"v": {"map": each}} for each in maps)]
+    designs = ({"_id": f"_design/{n}", "language": "query", "views": each} for n, each in enumerate(views))
+    shelf.bulk(*designs, {"_id": "x", "n": 1})
     assert shelf.refusal("POST", "/_find", {"selector": {"n": 1}}) == NO_INDEX
     shelf.index("n", ddoc="by_n")
     assert len(shelf.find({"n": 1})["docs"]) == 1
@@ -372,7 +392,11 @@ def test_built_in_indexes_are_used_and_stay(alice: Person) -> None:
     (me,) = contacts.find({"me": True}, use_index="_design/by-me")["docs"]
     assert me["me"] is True
     rev = contacts.get("/_design/by-me")["_rev"]
-    assert contacts.refusal("DELETE", "/_design/by-me", params={"rev": rev}) == (403, "This design doc cannot be deleted", "")
+    assert contacts.refusal("DELETE", "/_design/by-me", params={"rev": rev}) == (
+        403,
+        "This design doc cannot be deleted",
+        "",
+    )
     contacts.index("extra", ddoc="by-me")
     assert set(contacts.get("/_design/by-me")["views"]) > {"by-me"}
     assert len(contacts.find({"me": True}, use_index="_design/by-me")["docs"]) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from tests.api.shelf import Shelf
 from tests.servers import Person
 
@@ -96,7 +95,9 @@ def test_a_document_over_the_limit_is_413_and_stores_nothing(shelf: Shelf) -> No
         ({"_deleted": "yes"}, "doc_validation"),
     ],
 )
-def test_underscore_members_of_a_new_document_are_refused(shelf: Shelf, document: dict[str, object], error: str) -> None:
+def test_underscore_members_of_a_new_document_are_refused(
+    shelf: Shelf, document: dict[str, object], error: str
+) -> None:
     status, found, _ = shelf.refusal("POST", "/", document)
     assert (status, found) == (400, error)
     assert shelf.refusal("GET", "/")[0] == 404, "nothing was stored, no database was made"
@@ -166,7 +167,9 @@ def test_the_error_says_whether_database_or_document_is_missing(shelf: Shelf) ->
     assert shelf.refusal("GET", "/x") == MISSING
 
 
-@pytest.mark.parametrize("id", ["_private", "_find", "_index", "_bulk_get", "_local", "_design", "_security", "_design%2Fx"])
+@pytest.mark.parametrize(
+    "id", ["_private", "_find", "_index", "_bulk_get", "_local", "_design", "_security", "_design%2Fx"]
+)
 def test_ids_with_an_underscore_are_operations_that_are_not_there(shelf: Shelf, id: str) -> None:
     shelf.create()
     name = id.replace("%2F", "/")
