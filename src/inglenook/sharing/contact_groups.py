@@ -17,7 +17,17 @@ from inglenook.kernel import jsonapi
 from inglenook.kernel.collation import raw_key
 from inglenook.kernel.errors import BadRequest, Conflict, Forbidden
 from inglenook.kernel.members import Event, State, next_state
-from inglenook.sharing import delegation, documents, invitation_mail, members, members_list, people, revocation, steps
+from inglenook.sharing import (
+    delegation,
+    documents,
+    invitation_mail,
+    invitations,
+    members,
+    members_list,
+    people,
+    revocation,
+    steps,
+)
 from inglenook.sharing.creation import max_members
 from inglenook.sharing.delegation import MEMBERS_TYPE, Delegated
 from inglenook.sharing.documents import DOCTYPE, Body, Member, Sharing
@@ -129,13 +139,16 @@ async def follow_contact(instance: Instance, claim: Claim) -> Outcome:
     if sharing is None or not sharing.active:
         return Outcome.DONE
     if sharing.owner:
-        await instance.store.write(lambda tx: _on_owner(tx, instance, sharing_id, data))
+        invited = await instance.store.write(lambda tx: _on_owner(tx, instance, sharing_id, data))
+        await invitations.send_what_can_be(instance, invited)
     else:
         await _on_recipient(instance, sharing, data)
     return Outcome.DONE
 
 
-def _on_owner(tx: Writer, instance: Instance, sharing_id: str, data: Followed) -> None:
+def _on_owner(tx: Writer, instance: Instance, sharing_id: str, data: Followed) -> list[str]:
+    """Change the owner's sharing; gives the invitations that have to go out."""
+    invited: list[str] = []
     contact = _contact(tx, data.contact)
     sharing = documents.load(tx, sharing_id)
     if contact is not None and data.invitable:
@@ -143,7 +156,7 @@ def _on_owner(tx: Writer, instance: Instance, sharing_id: str, data: Followed) -
         if at is not None:
             member = sharing.members[at]
             member.email, member.instance = contact.email, members.normal_instance(contact.instance)
-            delegation.store_added(tx, instance, sharing, [at])
+            invited += delegation.store_added(tx, instance, sharing, [at])
     concerned: list[int] = []
     for group in _places(sharing, data.added, added_by=0) if contact is not None else ():
         new = people.member_of_contact(_known(contact), read_only=sharing.groups[group].read_only, group=group)
@@ -154,11 +167,12 @@ def _on_owner(tx: Writer, instance: Instance, sharing_id: str, data: Followed) -
         if added.state:
             concerned.append(added.index)
     if data.added:
-        delegation.store_added(tx, instance, sharing, concerned)
+        invited += delegation.store_added(tx, instance, sharing, concerned)
     for group in _places(sharing, data.removed, added_by=0):
         at = members.find_known_member(sharing, data.email, data.instance)
         if at is not None:
             revocation.take_out_of_group(tx, instance, sharing, group, at)
+    return invited
 
 
 async def _on_recipient(instance: Instance, sharing: Sharing, data: Followed) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, UpstreamFailed
 from inglenook.kernel.members import WAITING, Event, State, next_state
-from inglenook.sharing import attempts, documents, invitation_mail, preview, requests, steps
+from inglenook.sharing import attempts, documents, invitation_mail, members_list, preview, requests, steps
 from inglenook.sharing.documents import ORGANIZATIONS, Sharing
 from inglenook.sharing.steps import Claim, Outcome
 from inglenook.storage.documents.contract import Reader, Writer
@@ -55,7 +55,7 @@ async def send(instance: Instance, claim: Claim) -> Outcome:
     if sharing is None or not sharing.owner or sharing.members[index].status != State.MAIL_NOT_SENT:
         return Outcome.DONE
     if await _reach_server(instance, sharing, index):
-        await instance.store.write(lambda tx: _set_pending(tx, sharing_id, index))
+        await instance.store.write(lambda tx: _set_pending(tx, instance, sharing_id, index))
         return Outcome.DONE
     return await instance.store.write(lambda tx: _mail(tx, instance, sharing_id, index))
 
@@ -109,11 +109,12 @@ async def _reach_server(instance: Instance, sharing: Sharing, index: int) -> boo
     return 200 <= status < 300
 
 
-def _set_pending(tx: Writer, sharing_id: str, index: int) -> None:
+def _set_pending(tx: Writer, instance: Instance, sharing_id: str, index: int) -> None:
     sharing = documents.load(tx, sharing_id)
     member = sharing.members[index]
     member.status = next_state(member.status, Event.INVITED) if member.status in WAITING else member.status
     documents.save(tx, sharing)
+    members_list.queue(tx, instance, sharing, but=index)
 
 
 def _mail(tx: Writer, instance: Instance, sharing_id: str, index: int) -> Outcome:
@@ -127,6 +128,7 @@ def _mail(tx: Writer, instance: Instance, sharing_id: str, index: int) -> Outcom
     invitation_mail.queue(tx, instance, sharing, member, link)
     member.status = next_state(member.status, Event.INVITED)
     documents.save(tx, sharing)
+    members_list.queue(tx, instance, sharing, but=index)
     return Outcome.DONE
 
 
