@@ -11,6 +11,7 @@ from inglenook.identity import clients, throttle, tokens
 from inglenook.identity.caller import Caller, token_of
 from inglenook.identity.clients import CLIENTS, ClientRefused
 from inglenook.identity.forms import content_type, read_object
+from inglenook.identity.permission_documents import of_source
 from inglenook.kernel.errors import AuthError, BadRequest, DocumentConflict, Forbidden, NotFound
 from inglenook.storage.documents.contract import Document, Writer
 from inglenook.wire import JSON, PUBLIC, REGISTRATION, TOKEN, Answer, no_content, plain_json, text
@@ -91,6 +92,16 @@ async def unregister(client_id: str, caller: Caller) -> Answer:
     return no_content()
 
 
+@post("/auth/tokens/konnectors/{slug:str}", opt={"guard": TOKEN})
+async def konnector_token(slug: str, caller: Caller) -> Answer:
+    """A token of an installed konnector, for who may do everything (spec/03 §7.9)."""
+    (await caller.permit()).require_maximal()
+    source = f"io.cozy.konnectors/{slug}"
+    if await caller.instance.store.read(lambda view: of_source(view, "konnector", source)) is None:
+        raise NotFound("Application is not installed")
+    return plain_json(tokens.issue(caller.instance, tokens.KONNECTOR, slug), 201)
+
+
 async def remember_activity(caller: Caller) -> None:
     """Note that a client, now gone, was active until now."""
     now = caller.instance.env.clock.timestamp()
@@ -167,4 +178,11 @@ def _plain(request: Request[Any, Any, Any], status: int, message: str) -> Answer
     return text(message, status)
 
 
-ROUTES: list[Any] = [register, register_from_app, read_registration, update_registration, unregister]
+ROUTES: list[Any] = [
+    register,
+    register_from_app,
+    read_registration,
+    update_registration,
+    unregister,
+    konnector_token,
+]
