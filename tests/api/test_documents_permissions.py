@@ -220,3 +220,16 @@ def test_files_are_read_raw_with_the_path_of_directories(alice: Person) -> None:
     more = files.find({"path": {"$gt": None}}, sort=[{"path": "desc"}], fields=["path"], bookmark=in_order["bookmark"])
     assert more["docs"][-1] == {"path": "/"}
     assert len(more["docs"]) + 2 == len(files.find({"path": {"$gt": None}})["docs"])
+
+
+# -- the two forms of the store's errors
+
+
+def test_errors_of_the_store_have_the_form_of_their_route(alice: Person) -> None:
+    shelf = Shelf(alice)
+    shelf.put("x")
+    missing = {"error": "not_found", "reason": "missing"}
+    assert shelf.call("GET", "/_local/x").json() == missing
+    assert shelf.call("GET", "/_design/x").json() == missing
+    assert shelf.call("GET", "/y").json() == {"ok": False, "status": "404", **missing}
+    assert set(shelf.call("PUT", "/").json()) == {"error", "reason"}

@@ -20,6 +20,8 @@ from inglenook.storage.documents.contract import Document, Writer
 from inglenook.wire import PUBLIC, TOKEN, Answer
 
 GUARDED = {"guard": TOKEN}
+FORWARDED = {**GUARDED, "errors": "store"}
+"""Routes whose errors have the store's own form, `{"error", "reason"}` (spec/01 §3)."""
 READING: tuple[Method, ...] = ("GET", "HEAD")
 DATABASE = "/data/{doctype:str}"
 DOCUMENT = "/data/{doctype:str}/{docid:str}"
@@ -52,7 +54,7 @@ async def database_status(doctype: str, instance: Instance, caller: Caller) -> A
     return wire.plain_json(await instance.store.read(lambda view: databases.status(view, instance.prefix, doctype)))
 
 
-@put(DATABASE, opt=GUARDED, status_code=201)
+@put(DATABASE, opt=FORWARDED, status_code=201)
 async def create_database(doctype: str, instance: Instance, caller: Caller) -> Answer:
     """Make the database. 412 when it is there."""
     (await caller.permit()).require_type("POST", doctype)

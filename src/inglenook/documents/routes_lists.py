@@ -11,17 +11,13 @@ from inglenook import wire
 from inglenook.documents import all_docs, answers, bodies, bulk, changes, local, query_parameters
 from inglenook.documents.answers import HttpRequest
 from inglenook.documents.databases import START_TIME
-from inglenook.documents.routes_documents import DATABASE, GUARDED, READING
+from inglenook.documents.routes_documents import DATABASE, FORWARDED, GUARDED, READING
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.kernel import doctypes
 from inglenook.kernel.errors import BadDocument, UnsupportedMediaType
 from inglenook.storage.documents.contract import Body
 from inglenook.wire import Answer
-
-FORWARDED = {**GUARDED, "errors": "store"}
-"""Routes whose errors have the store's own form, `{"error", "reason"}` (spec/01 §3)."""
-
 
 # -- lists
 

@@ -12,8 +12,7 @@ from inglenook.documents.answers import HttpRequest
 from inglenook.documents.mango import definitions, find
 from inglenook.documents.mango.requests import IndexRequest, Query
 from inglenook.documents.presenting import assemble
-from inglenook.documents.routes_documents import DATABASE, GUARDED, READING
-from inglenook.documents.routes_lists import FORWARDED
+from inglenook.documents.routes_documents import DATABASE, FORWARDED, GUARDED, READING
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.kernel import doctypes

@@ -32,7 +32,10 @@ def answer(request: Request[Any, Any, Any], error: BaseException) -> Answer:
     path: str = scope["path"]
     accept = request.headers.get("accept", "")
     request_id: str = scope["state"].get("request_id", "")  # pyright: ignore[reportTypedDictNotRequiredAccess]
-    return _below_data(error, request_id) if is_data(path) else _elsewhere(error, accept, request_id)
+    if not is_data(path):
+        return _elsewhere(error, accept, request_id)
+    plain = "route_handler" in scope and scope["route_handler"].opt.get("errors") == "store"
+    return _below_data(error, request_id, plain=plain)
 
 
 def is_data(path: str) -> bool:
@@ -76,7 +79,8 @@ def _elsewhere(error: BaseException, accept: str, request_id: str) -> Answer:
             return _jsonapi(errors.Unprocessed(detail))
 
 
-def _below_data(error: BaseException, request_id: str) -> Answer:
+def _below_data(error: BaseException, request_id: str, *, plain: bool) -> Answer:
+    """`plain`: a route with `opt={"errors": "store"}`, whose errors have the store's own two members."""
     match error:
         case errors.AuthError():
             return _coded(status_of(error), error.detail, _headers(error))
@@ -84,7 +88,9 @@ def _below_data(error: BaseException, request_id: str) -> Answer:
             return _titled(410, "Cozy has been moved", "The Cozy has been moved to a new address")
         case errors.DomainError(title=str(title)):
             status = status_of(error)
-            body = {"ok": False, "status": str(status), "error": title, "reason": error.detail}
+            body = {"error": title, "reason": error.detail}
+            if not plain:
+                body = {"ok": False, "status": str(status), **body}
             return wire.plain_json(body, status, _headers(error))
         case errors.Unprocessed():
             return wire.plain_json({"error": error.detail}, 500)
