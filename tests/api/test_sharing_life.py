@@ -424,3 +424,54 @@ def test_another_rule_of_another_doctype_is_no_business_of_mine(town: Town) -> N
     assert alice.get(f"/sharings/{sharing}", f"io.cozy.tests:GET:{id}").status_code == 200
     assert alice.get(f"/sharings/{sharing}", "io.cozy.tests:GET:other").status_code == 403
     assert alice.get(f"/sharings/{sharing}", "io.cozy.sharings").status_code == 403
+
+
+# -- the shared folder
+
+
+def trash(person: Person, id: str) -> None:
+    """Put a file or folder in the trash."""
+    assert person.delete(f"/files/{id}", *ALL).status_code == 200
+
+
+def test_the_name_of_the_folder_is_the_name_of_the_sharing(town: Town, fay: Scripted) -> None:
+    alice = town.alice
+    shared = folder(alice, "First name", "one.txt")
+    sharing = invited(alice, fay, rules=[rule(shared, doctype="io.cozy.files")])
+    fay.join(alice, sharing)
+    body = {"data": {"type": "io.cozy.files", "id": shared, "attributes": {"name": "Second name"}}}
+    assert alice.patch(f"/files/{shared}", *ALL, json_body=body).status_code == 200
+    assert attributes(alice, sharing)["description"] == "Second name"
+    assert fay.got("PUT", f"/sharings/{sharing}/metadata$").json == {"description": "Second name"}
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_a_folder_in_the_trash_ends_the_sharing_and_removes_nothing_at_the_others(town: Town, above: bool) -> None:
+    alice, bob = town.alice, town.bob
+    name = f"To the trash {above}"
+    outer = folder(alice, f"Around {above}")
+    made = alice.post(f"/files/{outer if above else 'io.cozy.files.root-dir'}?Type=directory&Name={name}", *ALL)
+    shared = made.json()["data"]["id"]
+    headers = {"Content-Type": "text/plain"}
+    sent = alice.post(f"/files/{shared}?Type=file&Name=one.txt", *ALL, content=b"one", headers=headers)
+    assert sent.status_code == 201
+    sharing = shared_document(alice, bob, rules=[{**rule(shared, doctype="io.cozy.files"), "title": name}])
+    eventually(lambda: by_path(bob, f"/Inbox of sharings/{name}/one.txt"))
+    trash(alice, outer if above else shared)
+    assert "active" not in attributes(alice, sharing)
+    eventually(lambda: "active" not in attributes(bob, sharing))
+    assert by_path(bob, f"/Inbox of sharings/{name} (cancelled sharing)/one.txt")
+
+
+def test_a_recipient_who_trashes_the_folder_leaves(town: Town) -> None:
+    alice, bob = town.alice, town.bob
+    shared = folder(alice, "Thrown away", "one.txt")
+    sharing = shared_document(alice, bob, rules=[{**rule(shared, doctype="io.cozy.files"), "title": "Thrown away"}])
+    eventually(lambda: by_path(bob, "/Inbox of sharings/Thrown away/one.txt"))
+    received = by_path(bob, "/Inbox of sharings/Thrown away")
+    assert received
+    trash(bob, received["id"])
+    assert "active" not in attributes(bob, sharing)
+    eventually(lambda: member(alice, sharing)["status"] == "revoked")
+    assert by_path(alice, "/Thrown away/one.txt")
+    assert by_path(bob, "/.cozy_trash/Thrown away/one.txt")

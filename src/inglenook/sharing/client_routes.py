@@ -88,7 +88,7 @@ async def describe(sharing_id: str, request: Http, instance: Instance, caller: C
     text = attributes.get("description", "")
     if not isinstance(text, str):
         raise BadRequest(jsonapi.MALFORMED)
-    await instance.store.write(lambda tx: description.change(tx, instance, sharing_id, text))
+    await instance.store.write(lambda tx: description.change(tx, sharing_id, text))
     shown = await instance.store.scan(lambda view: reading.shown(view, documents.load(view, sharing_id)))
     return answer(jsonapi.document(shown))
 

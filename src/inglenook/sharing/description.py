@@ -13,7 +13,6 @@ from inglenook.sharing.steps import Claim, Outcome
 from inglenook.storage.documents.contract import Writer
 
 STEP = "describe"
-GRACE = 0.2
 MAX_BYTES = 1000
 TOO_LONG = "description is too long (maximum 1000 characters)"
 NOT_JSON = "JSON input is malformed"
@@ -36,7 +35,7 @@ def parse(body: bytes) -> str:
     return text
 
 
-def change(tx: Writer, instance: Instance, sharing_id: str, text: str) -> Sharing:
+def change(tx: Writer, sharing_id: str, text: str) -> Sharing:
     """Set the description, and the title of a drive; the owner's server tells the others. On a recipient it stays
     with him. Raises DocumentNotFound."""
     sharing = documents.load(tx, sharing_id)
@@ -50,18 +49,10 @@ def change(tx: Writer, instance: Instance, sharing_id: str, text: str) -> Sharin
         ]
     documents.save(tx, sharing)
     if sharing.owner:
-        now = instance.env.clock.now().timestamp()
         for index, member in enumerate(sharing.members):
             if member.status == State.READY and member.instance:
-                steps.queue(tx, now, STEP, sharing.id, index, instance=member.instance, rest=GRACE)
+                steps.queue(tx, 0.0, STEP, sharing.id, index, instance=member.instance)
     return sharing
-
-
-def root_was_renamed(tx: Writer, instance: Instance, sharing_id: str, name: str) -> None:
-    """The folder or file of a sharing has another name: so has the sharing, while it is active (spec/04 §16)."""
-    sharing = documents.get(tx, sharing_id)
-    if sharing is not None and sharing.active and sharing.description != name:
-        change(tx, instance, sharing_id, name)
 
 
 async def tell(instance: Instance, claim: Claim) -> Outcome:

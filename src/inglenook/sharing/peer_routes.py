@@ -175,7 +175,7 @@ async def take_description(sharing_id: str, request: Http, instance: Instance, c
     if index != 0:
         raise BadRequest(WRONG_STATE)
     text = description.parse(await read_body(request, BODY_LIMIT))
-    await instance.store.write(lambda tx: description.change(tx, instance, sharing_id, text))
+    await instance.store.write(lambda tx: description.change(tx, sharing_id, text))
     return no_content()
 
 

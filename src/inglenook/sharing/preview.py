@@ -11,7 +11,6 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from inglenook.environment import Environment
 from inglenook.identity import permission_documents, tokens
 from inglenook.identity.instance import Instance
 from inglenook.identity.permission_documents import PERMISSIONS
@@ -160,12 +159,11 @@ def interact_id(sharing_id: str) -> str:
 # -- both
 
 
-def expire_codes(tx: Writer, env: Environment, sharing_id: str) -> None:
-    """End all codes of a sharing (spec/04 §19.3)."""
-    now = env.clock.timestamp()
+def expire_codes(tx: Writer, now: str, sharing_id: str) -> None:
+    """End all codes of a sharing now, a moment in RFC 3339 (spec/04 §19.3)."""
     for kind in (PREVIEW, INTERACT):
         for document in permission_documents.all_of_source(tx, kind, f"{DOCTYPE}/{sharing_id}"):
-            if not permission_documents.expired(document.body, env.clock.now()):
+            if "expires_at" not in document.body:
                 tx.put(PERMISSIONS, document.id, {**document.body, "expires_at": now}, rev=document.rev)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from inglenook.environment import Environment
 from inglenook.files.stamps import Stamp
-from inglenook.identity import clients
+from inglenook.identity import clients, sessions
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, NotFound
 from inglenook.kernel.members import Event, State, next_state
@@ -43,12 +43,12 @@ REST = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What ending needs to know of where it happens: time and randomness, the language of the names that it writes.
+    """What ending needs to know of where it happens: the moment (RFC 3339), the language of the names that it writes.
 
     `in_trash`: the shared folder is on its way to the trash, which takes its reference and its name as they are.
     `rest`: the seconds that notices wait for the one who has asked for the end to send them himself."""
 
-    env: Environment
+    now: str
     locale: str = "en"
     in_trash: bool = False
     rest: float = 0.0
@@ -56,26 +56,31 @@ class Ending:
     @classmethod
     def of(cls, instance: Instance) -> Ending:
         """That of an instance, whose route sends the notices."""
-        return cls(instance.env, instance.locale, rest=REST)
+        return cls(instance.env.clock.timestamp(), instance.locale, rest=REST)
 
     @property
     def stamp(self) -> Stamp:
         """Who writes, and when."""
-        return Stamp(self.env.clock.timestamp(), "")
+        return Stamp(self.now, "")
 
     @property
-    def now(self) -> float:
-        """Seconds of Unix time."""
-        return self.env.clock.now().timestamp()
+    def seconds(self) -> float:
+        """The moment in seconds of Unix time."""
+        moment = sessions.moment(self.now)
+        return moment.timestamp() if moment is not None else 0.0
 
 
-def end_or_leave(tx: Writer, env: Environment, sharing_id: str, *, locale: str = "en", in_trash: bool = False) -> None:
+def end_or_leave(tx: Writer, env: Environment, sharing_id: str, *, locale: str = "en") -> None:
     """What has to happen when what is shared is gone: the owner ends the sharing for all, a recipient leaves it.
     Nothing happens to a sharing that is not active."""
+    stop_here(tx, Ending(env.clock.timestamp(), locale), sharing_id)
+
+
+def stop_here(tx: Writer, ending: Ending, sharing_id: str) -> None:
+    """End a sharing on the owner, leave it on a recipient. Nothing happens to one that is not active."""
     sharing = documents.get(tx, sharing_id)
     if sharing is None or not sharing.active:
         return
-    ending = Ending(env, locale, in_trash)
     if sharing.owner:
         end(tx, ending, sharing)
     else:
@@ -92,7 +97,7 @@ def end(tx: Writer, ending: Ending, sharing: Sharing) -> None:
     for index in range(1, len(sharing.members)):
         _revoke(tx, ending, sharing, index, tell=True)
     _stop(tx, ending, sharing)
-    preview.expire_codes(tx, ending.env, sharing.id)
+    preview.expire_codes(tx, ending.now, sharing.id)
     documents.save(tx, sharing)
     if sharing.drive and (ending.in_trash or not sharing.org_drive):
         tx.delete(DOCTYPE, sharing.id, sharing.rev)
@@ -261,8 +266,8 @@ def _queue_notice(tx: Writer, ending: Ending, sharing: Sharing, index: int, step
             "client_id": credentials.client.client_id,
             "client_secret": credentials.client.client_secret,
         }
-    mark = ending.env.random.bytes(4).hex()
-    steps.queue(tx, ending.now, step, sharing.id, index, instance=where, rest=ending.rest, mark=mark, data=data)
+    mark = sharing.rev  # each end of a membership is told once, in its own step
+    steps.queue(tx, ending.seconds, step, sharing.id, index, instance=where, rest=ending.rest, mark=mark, data=data)
 
 
 async def send_notice(instance: Instance, claim: Claim) -> Outcome:

@@ -89,6 +89,7 @@ INDEXES = (
 )
 HOOKS = (
     "inglenook.sharing.tracking:track",
+    "inglenook.sharing.root_changes:follow",
     "inglenook.sharing.contact_groups:follow",
     "inglenook.files.thumbnails:forget_old",
 )
