@@ -6,8 +6,11 @@ Prints each broken seed with its story and the command that plays it again; exit
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+
+import structlog
 
 from .scenario import play
 
@@ -19,12 +22,15 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--seed", help="one seed alone")
     parser.add_argument("--keep-going", action="store_true")
+    parser.add_argument("--verbose", action="store_true", help="show the log of the servers")
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
         # the order of sets must not depend on chance
         words = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, words, {**os.environ, "PYTHONHASHSEED": "0"})
     seeds = [options.seed] if options.seed else [str(n) for n in range(options.first, options.first + options.count)]
+    if not options.verbose:
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     broken = 0
     for seed in seeds:
         failure = play(seed)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from inglenook.identity.operator import token_cli
 
 from inglenook.environment import Config, Environment
-from inglenook.identity.creation import NewInstance, create_instance
+from inglenook.identity.commands import cli_token
+from inglenook.identity.creation import Wish, create_instance
 from inglenook.identity.instance import Instance
 from inglenook.peers.transport import PeerRequest, PeerResponse
 from inglenook.sharing import answer, documents
@@ -39,7 +39,6 @@ class Server:
     starts: int = 0
     runtime: Runtime | None = None
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
-    token: str = ""
 
     @property
     def domain(self) -> str:
@@ -78,9 +77,8 @@ class Server:
     async def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> PeerResponse:
         """A request of the owner's client."""
         application = self.world.network.hosts[self.domain]
-        if not self.token:
-            self.token = await token_cli(await self.instance(), SCOPE.split())
-        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/vnd.api+json"}
+        token = cli_token(await self.instance(), SCOPE.split())
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.api+json"}
         content = raw if raw is not None else msgspec.json.encode(body) if body is not None else b""
         if raw is not None:
             headers["Content-Type"] = "text/plain"
@@ -110,8 +108,8 @@ class World:
         server = Server(self, name, folder, skew)
         await server.start()
         assert server.runtime is not None
-        new = NewInstance(domain=server.domain, email=f"{name}@example.com", public_name=name.capitalize())
-        await create_instance(server.runtime.instances, new)
+        wish = Wish(email=f"{name}@example.com", public_name=name.capitalize(), onboarding_finished=True)
+        await create_instance(server.runtime.instances, server.domain, wish)
         self.servers.append(server)
         return server
 

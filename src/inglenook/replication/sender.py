@@ -144,7 +144,7 @@ class Sender:
             if page.last > progress.cursor:
                 await self._send_page(sharing, page, progress)
                 continue
-            if progress.again or await self._retries_due(sharing, progress):
+            if await self._retries_due(sharing, progress):
                 continue
             await self._keep_checkpoint(progress)
             if not progress.open:
