@@ -108,6 +108,8 @@ class Sender:
             self.state = await self.instance.store.read(lambda view: load_state(view, self.sharing_id, self.index))
             while True:
                 try:
+                    if failures:
+                        await self._knock()
                     await self._follow()
                     failures = 0
                 except UpstreamFailed as trouble:
@@ -119,6 +121,12 @@ class Sender:
             return
         finally:
             await self._drop_uploads()
+
+    async def _knock(self) -> None:
+        """Ask one small thing alone: a circuit lets one request try, and refuses those beside it."""
+        await self._sharing()
+        with suppress(Refused):
+            await self._call("POST", "/_revs_diff", {})
 
     async def _follow(self) -> None:
         """Read and send until the peer fails (UpstreamFailed) or the member is gone (Ended)."""
