@@ -37,39 +37,41 @@ async def welcome() -> Answer:
 
 
 @route("/data/_all_doctypes", http_method=READING, opt=GUARDED, status_code=200)
-async def all_doctypes(instance: Instance, caller: Caller) -> Answer:
+async def all_doctypes(caller: Caller) -> Answer:
     """The doctypes that have a database and may be read."""
     (await caller.permit()).require_type("GET", "io.cozy.doctypes")
-    return wire.plain_json(await instance.store.read(databases.readable_doctypes) or None)
+    return wire.plain_json(await caller.instance.store.read(databases.readable_doctypes) or None)
 
 
 # -- a database
 
 
 @route(DATABASE, http_method=READING, opt=GUARDED, status_code=200)
-async def database_status(doctype: str, instance: Instance, caller: Caller) -> Answer:
+async def database_status(doctype: str, caller: Caller) -> Answer:
     """Counts and the current sequence. 404 without a database."""
     (await caller.permit()).require_type("GET", doctype)
     doctypes.check_readable(doctype)
-    return wire.plain_json(await instance.store.read(lambda view: databases.status(view, instance.prefix, doctype)))
+    return wire.plain_json(
+        await caller.instance.store.read(lambda view: databases.status(view, caller.instance.prefix, doctype))
+    )
 
 
 @put(DATABASE, opt=FORWARDED, status_code=201)
-async def create_database(doctype: str, instance: Instance, caller: Caller) -> Answer:
+async def create_database(doctype: str, caller: Caller) -> Answer:
     """Make the database. 412 when it is there."""
     (await caller.permit()).require_type("POST", doctype)
     doctypes.check_writable(doctype)
-    if not await instance.store.write(lambda tx: tx.create_doctype(doctype)):
+    if not await caller.instance.store.write(lambda tx: tx.create_doctype(doctype)):
         raise PreconditionFailed("The database could not be created, the file already exists.", title="file_exists")
     return wire.plain_json({"ok": True}, 201)
 
 
 @delete(DATABASE, opt=GUARDED, status_code=200)
-async def delete_database(doctype: str, instance: Instance, caller: Caller) -> Answer:
+async def delete_database(doctype: str, caller: Caller) -> Answer:
     """Remove the database with all its documents."""
     doctypes.check_writable(doctype)
     (await caller.permit()).require_type("DELETE", doctype)
-    await instance.store.write(lambda tx: databases.drop(tx, doctype))
+    await caller.instance.store.write(lambda tx: databases.drop(tx, doctype))
     return wire.plain_json({"ok": True, "deleted": True})
 
 
@@ -77,10 +79,10 @@ async def delete_database(doctype: str, instance: Instance, caller: Caller) -> A
 
 
 @route(DOCUMENT, http_method=READING, opt=GUARDED, status_code=200)
-async def read_document(doctype: str, docid: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def read_document(doctype: str, docid: str, request: HttpRequest, caller: Caller) -> Answer:
     """The winning revision, or with `revs=true` what the other parameters ask for."""
     if doctype == accounts.ACCOUNTS:
-        return await _read_account(docid, request, instance, caller)
+        return await _read_account(docid, request, caller)
     doctypes.check_readable(doctype)
     single.require_id(docid)
     permit = await caller.permit()
@@ -88,14 +90,14 @@ async def read_document(doctype: str, docid: str, request: HttpRequest, instance
     if query.get("revs") == "true":
         options = RevisionOptions.of(query.get)
         return wire.plain_json(
-            await instance.store.read(lambda view: single.read_revisions(view, permit, doctype, docid, options))
+            await caller.instance.store.read(lambda view: single.read_revisions(view, permit, doctype, docid, options))
         )
-    rev, body = await instance.store.read(lambda view: single.read(view, permit, doctype, docid))
+    rev, body = await caller.instance.store.read(lambda view: single.read(view, permit, doctype, docid))
     return answers.revalidated(request, rev, body)
 
 
 @post(DATABASE, opt=GUARDED, status_code=201)
-async def create_document(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def create_document(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """Create a document under a generated id."""
     body = await answers.document_body(request)
     doctypes.check_writable(doctype)
@@ -103,15 +105,17 @@ async def create_document(doctype: str, request: HttpRequest, instance: Instance
     permit.require_document("POST", doctype, "", body)
     if doctype == accounts.ACCOUNTS:
         single.check_new(body)
-        vault = vault_of(instance)
-        metadata = await instance.store.read(lambda view: accounts.fresh_metadata(view, instance.env, permit))
+        vault = vault_of(caller.instance)
+        metadata = await caller.instance.store.read(
+            lambda view: accounts.fresh_metadata(view, caller.instance.env, permit)
+        )
         body = accounts.completed(vault, body, metadata)
-    document = await single.create(instance.store, doctype, body)
+    document = await single.create(caller.instance.store, doctype, body)
     return wire.plain_json(single.written(document), 201)
 
 
 @put(DOCUMENT, opt=GUARDED, status_code=200)
-async def put_document(doctype: str, docid: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def put_document(doctype: str, docid: str, request: HttpRequest, caller: Caller) -> Answer:
     """Create a document under a chosen id, or replace it."""
     body = await answers.document_body(request, docid)
     body.pop("_type", None)
@@ -119,18 +123,20 @@ async def put_document(doctype: str, docid: str, request: HttpRequest, instance:
     permit = await caller.permit()
     if not single.is_update(docid, body):
         permit.require_document("POST", doctype, docid, body)
-        document = await single.create_with_id(instance.store, doctype, docid, body)
+        document = await single.create_with_id(caller.instance.store, doctype, docid, body)
         return wire.plain_json(single.written(document))
     rev = body["_rev"]
     if doctype != accounts.ACCOUNTS:
-        document = await single.update(instance.store, permit, doctype, docid, rev, body)
+        document = await single.update(caller.instance.store, permit, doctype, docid, rev, body)
         return wire.plain_json(single.written(document))
-    vault = vault_of(instance)
+    vault = vault_of(caller.instance)
     metadata: dict[str, Any] | None = None
     if "cozyMetadata" not in body:
-        metadata = await instance.store.read(lambda view: accounts.fresh_metadata(view, instance.env, permit))
+        metadata = await caller.instance.store.read(
+            lambda view: accounts.fresh_metadata(view, caller.instance.env, permit)
+        )
     body = accounts.completed(vault, body, metadata)
-    document = await single.update(instance.store, permit, doctype, docid, rev, body)
+    document = await single.update(caller.instance.store, permit, doctype, docid, rev, body)
     if accounts.sees_secrets(permit, None):
         shown = vault.decrypt(document.body)
         document = Document(doctype, docid, document.rev, msgspec.json.encode(shown), deleted=document.deleted)
@@ -138,7 +144,7 @@ async def put_document(doctype: str, docid: str, request: HttpRequest, instance:
 
 
 @delete(DOCUMENT, opt=GUARDED, status_code=200)
-async def delete_document(doctype: str, docid: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def delete_document(doctype: str, docid: str, request: HttpRequest, caller: Caller) -> Answer:
     """Delete a document; its revision comes in `If-Match` or in the query."""
     header, parameter = request.headers.get("if-match", ""), request.query_params.get("rev", "")
     if header and parameter and header != parameter:
@@ -148,7 +154,7 @@ async def delete_document(doctype: str, docid: str, request: HttpRequest, instan
         raise BadRequest("delete without revision")
     doctypes.check_writable(doctype)
     permit = await caller.permit()
-    return wire.plain_json(single.deleted(await single.delete(instance.store, permit, doctype, docid, rev)))
+    return wire.plain_json(single.deleted(await single.delete(caller.instance.store, permit, doctype, docid, rev)))
 
 
 def vault_of(instance: Instance) -> accounts.Vault:
@@ -156,19 +162,19 @@ def vault_of(instance: Instance) -> accounts.Vault:
     return accounts.Vault(instance.doc.oauth_secret or instance.session_key, instance.env.random.bytes)
 
 
-async def _read_account(docid: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def _read_account(docid: str, request: HttpRequest, caller: Caller) -> Answer:
     single.require_id(docid)
     permit = await caller.permit()
     query = request.query_params
     rev = query.get("rev")
-    document = await instance.store.read(lambda view: accounts.read(view, permit, docid, rev))
-    vault = vault_of(instance)
+    document = await caller.instance.store.read(lambda view: accounts.read(view, permit, docid, rev))
+    vault = vault_of(caller.instance)
     if not rev and accounts.has_plain_secrets(document.body):
 
         def encrypt(tx: Writer) -> Document:
             return accounts.encrypt_stored(tx, vault, document)
 
-        document = await instance.store.write(encrypt)
+        document = await caller.instance.store.write(encrypt)
     in_clear = accounts.sees_secrets(permit, query.get("include"))
     return wire.plain_json(accounts.shown(vault, document, in_clear=in_clear) + b"\n")
 

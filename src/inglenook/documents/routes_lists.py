@@ -23,40 +23,40 @@ from inglenook.wire import Answer
 
 
 @route(f"{DATABASE}/_all_docs", http_method=READING, opt=FORWARDED, status_code=200)
-async def list_documents(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def list_documents(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """Documents by id."""
     await _may_read(caller, doctype)
-    return await _list(request, instance, doctype, {})
+    return await _list(request, caller.instance, doctype, {})
 
 
 @post(f"{DATABASE}/_all_docs", opt=FORWARDED, status_code=200)
-async def list_chosen_documents(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def list_chosen_documents(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """As `list_documents`, with parameters in the body: mostly `keys`."""
     await _may_read(caller, doctype)
     raw = await answers.bulk_body(request)
     body: Body = {}
     if raw.strip() and not _is_filtered(request):
         body = _object(await answers.aside(bodies.decode_strictly, raw))
-    return await _list(request, instance, doctype, body)
+    return await _list(request, caller.instance, doctype, body)
 
 
 @route(f"{DATABASE}/_normal_docs", http_method=READING, opt=GUARDED, status_code=200)
-async def list_normal_documents(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def list_normal_documents(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """Documents without the design documents, page by page."""
     await _may_read(caller, doctype)
     query = request.query_params
     limit = query_parameters.normal_limit(query.get("limit"))
     skip = query_parameters.normal_skip(query.get("skip"))
     bookmark = query.get("bookmark", "")
-    started = instance.env.clock.monotonic()
-    page = await instance.store.read(
+    started = caller.instance.env.clock.monotonic()
+    page = await caller.instance.store.read(
         lambda view: all_docs.normal_page(view, doctype, limit=limit, skip=skip, bookmark=bookmark)
     )
     answer = b'{"total_rows":%d,"rows":[%b],"bookmark":"%b"' % (
         page.total_rows, b",".join(page.rows), page.bookmark.encode()
     )  # fmt: skip
     if query_parameters.truth(query.get("execution_stats")):
-        elapsed = round(1000 * (instance.env.clock.monotonic() - started), 3)
+        elapsed = round(1000 * (caller.instance.env.clock.monotonic() - started), 3)
         answer += b',"execution_stats":{"total_docs_examined":%d,"results_returned":%d,"execution_time_ms":%.3f}' % (
             len(page.rows), len(page.rows), elapsed
         )  # fmt: skip
@@ -83,18 +83,18 @@ def _is_filtered(request: HttpRequest) -> bool:
 
 
 @post(f"{DATABASE}/_bulk_docs", opt=FORWARDED, status_code=201)
-async def write_documents(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def write_documents(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """Write documents, as a client or as a replicator."""
     (await caller.permit()).require_type("POST", doctype)
     doctypes.check_writable(doctype)
     sent = await answers.aside(bulk.read_bulk, await answers.bulk_body(request))
     if sent is None:
         return wire.plain_json({"error": "code=400, message=request body is not valid JSON"}, 400)
-    return wire.plain_json(await bulk.write(instance.store, doctype, sent), 201)
+    return wire.plain_json(await bulk.write(caller.instance.store, doctype, sent), 201)
 
 
 @post(f"{DATABASE}/_bulk_get", opt=FORWARDED, status_code=200)
-async def read_documents(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def read_documents(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """Read revisions of documents."""
     (await caller.permit()).require_type("GET", doctype)
     doctypes.check_readable(doctype)
@@ -104,50 +104,48 @@ async def read_documents(doctype: str, request: HttpRequest, instance: Instance,
         raise BadDocument("bad_request", "Missing JSON list of 'docs'.")
     query = request.query_params
     revs, latest = query.get("revs") == "true", query.get("latest") == "true"
-    chunks = bulk.get(instance.store, doctype, cast("list[Any]", items), revs=revs, latest=latest)
+    chunks = bulk.get(caller.instance.store, doctype, cast("list[Any]", items), revs=revs, latest=latest)
     return await answers.in_pieces(cast("AsyncGenerator[bytes, None]", chunks))
 
 
 @post(f"{DATABASE}/_revs_diff", opt=FORWARDED, status_code=200)
-async def compare_revisions(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def compare_revisions(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """Which of the named revisions are not known here."""
     (await caller.permit()).require_type("GET", doctype)
     doctypes.check_readable(doctype)
     asked = await answers.aside(bodies.decode_strictly, await answers.bulk_body(request))
-    return wire.plain_json(await instance.store.read(lambda view: bulk.revs_diff(view, doctype, asked)))
+    return wire.plain_json(await caller.instance.store.read(lambda view: bulk.revs_diff(view, doctype, asked)))
 
 
 # -- changes
 
 
 @route(f"{DATABASE}/_changes", http_method=READING, opt=GUARDED, status_code=200)
-async def read_changes(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def read_changes(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """The changes feed; waits with `feed=longpoll`."""
     options, waits = query_parameters.feed_options(request.query_params, posted=False)
-    return await _changes(doctype, request, instance, caller, options, waits)
+    return await _changes(doctype, request, caller, options, waits)
 
 
 @post(f"{DATABASE}/_changes", opt=GUARDED, status_code=200)
-async def read_filtered_changes(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def read_filtered_changes(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """The changes feed, filtered by ids, by a selector, or to design documents."""
     options, waits = query_parameters.feed_options(request.query_params, posted=True)
     name = request.query_params.get("filter", "")
     raw = await answers.bulk_body(request)
     options = changes.filtered(options, await answers.aside(lambda raw: query_parameters.feed_filter(name, raw), raw))
-    return await _changes(doctype, request, instance, caller, options, waits)
+    return await _changes(doctype, request, caller, options, waits)
 
 
-async def _changes(
-    doctype: str, request: HttpRequest, instance: Instance, caller: Caller, options: changes.Options, waits: bool
-) -> Answer:
+async def _changes(doctype: str, request: HttpRequest, caller: Caller, options: changes.Options, waits: bool) -> Answer:
     await _may_read(caller, doctype)
     permit = await caller.permit()
     options = changes.seen_by(options, permit.client_id)
     if waits and not options.descending:
         patience = query_parameters.patience(request.query_params)
-        chunks = changes.long_poll(instance.store, doctype, options, patience)
+        chunks = changes.long_poll(caller.instance.store, doctype, options, patience)
         return wire.streamed(chunks, media_type=wire.JSON)
-    chunks = changes.normal(instance.store, doctype, options)
+    chunks = changes.normal(caller.instance.store, doctype, options)
     return await answers.in_pieces(cast("AsyncGenerator[bytes, None]", chunks))
 
 
@@ -155,27 +153,27 @@ async def _changes(
 
 
 @route(f"{DATABASE}/_local/{{name:str}}", http_method=READING, opt=FORWARDED, status_code=200)
-async def read_local(doctype: str, name: str, instance: Instance, caller: Caller) -> Answer:
+async def read_local(doctype: str, name: str, caller: Caller) -> Answer:
     """A local document."""
     (await caller.permit()).require_type("GET", doctype)
     doctypes.check_readable(doctype)
-    return wire.plain_json(await instance.store.read(lambda view: local.read(view, doctype, name)))
+    return wire.plain_json(await caller.instance.store.read(lambda view: local.read(view, doctype, name)))
 
 
 @put(f"{DATABASE}/_local/{{name:str}}", opt=FORWARDED, status_code=201)
-async def write_local(doctype: str, name: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def write_local(doctype: str, name: str, request: HttpRequest, caller: Caller) -> Answer:
     """Write or remove a local document. The GET verb is enough."""
     (await caller.permit()).require_type("GET", doctype)
     doctypes.check_readable(doctype)
     body = _object(bodies.decode_strictly(await wire.read_body(request, answers.SINGLE_LIMIT)))
-    written = await local.write(instance.store, doctype, name, body)
+    written = await local.write(caller.instance.store, doctype, name, body)
     return wire.plain_json(
         {"ok": True, "id": f"_local/{name}", "rev": written}, 200 if written == local.REMOVED else 201
     )
 
 
 @post(f"{DATABASE}/_ensure_full_commit", opt=FORWARDED, status_code=201)
-async def ensure_full_commit(doctype: str, request: HttpRequest, instance: Instance, caller: Caller) -> Answer:
+async def ensure_full_commit(doctype: str, request: HttpRequest, caller: Caller) -> Answer:
     """Whatever was acknowledged is on the disk already."""
     (await caller.permit()).require_type("GET", doctype)
     doctypes.check_writable(doctype)

@@ -115,10 +115,11 @@ def of_doctype(view: Reader, doctype: str) -> list[Definition]:
 def designs(view: Reader, doctype: str) -> list[Document]:
     """All design documents of a doctype, the built-in ones too, in the order of their ids."""
     found = builtin.unstored(view, doctype)
-    start = DESIGN
-    while page := view.all_docs(doctype, start=start, end=BEHIND_DESIGNS, inclusive_end=False, limit=_PAGE):
+    start, page = DESIGN, None
+    while page is None or len(page) == _PAGE:
+        page = view.all_docs(doctype, start=start, end=BEHIND_DESIGNS, inclusive_end=False, limit=_PAGE)
         found.extend(page)
-        start = page[-1].id + "\0"
+        start = page[-1].id + "\0" if page else start
     found.sort(key=lambda document: document.id)
     return found
 

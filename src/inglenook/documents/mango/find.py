@@ -136,6 +136,7 @@ class _Search:
                 self._skip = 0
             looked_at += len(page)
             matching: list[Document] = []
+            last = b""
             for key, document in page:
                 found.keys_examined += 1
                 found.examined += 1
@@ -145,14 +146,16 @@ class _Search:
                     self._skip -= 1
                     continue
                 matching.append(document)
-                found.bookmark = make_bookmark(Mark(index.name, key, document.id))
+                last = key
                 if len(matching) == wanted:
                     self.done = True
                     break
             if page:
                 self._after = (page[-1][0], page[-1][1].id)
-            found.documents.extend(matching)
-            self.show(view, matching)
+            if matching:
+                found.documents.extend(matching)
+                found.bookmark = make_bookmark(Mark(index.name, last, matching[-1].id))
+                self.show(view, matching)
         if self.done:
             self._finish(plan)
 
