@@ -8,7 +8,6 @@ import itertools
 from typing import Any
 
 import httpx
-
 from tests.servers import Person
 
 ROOT = "io.cozy.files.root-dir"

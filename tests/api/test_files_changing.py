@@ -35,17 +35,20 @@ def test_a_patch_changes_what_it_names(drawer: Drawer) -> None:
         created_at="2022-01-01T00:00:00Z",
     )
     attributes = data["attributes"]
-    assert attributes.items() >= {
-        "name": "b.txt",
-        "tags": ["x"],
-        "metadata": {"b": 3},
-        "executable": True,
-        "encrypted": True,
-        "trashed": False,
-        "size": "5",
-        "updated_at": "2021-01-01T00:00:00Z",
-        "created_at": "2020-01-01T00:00:00Z",
-    }.items()
+    assert (
+        attributes.items()
+        >= {
+            "name": "b.txt",
+            "tags": ["x"],
+            "metadata": {"b": 3},
+            "executable": True,
+            "encrypted": True,
+            "trashed": False,
+            "size": "5",
+            "updated_at": "2021-01-01T00:00:00Z",
+            "created_at": "2020-01-01T00:00:00Z",
+        }.items()
+    )
     assert attributes["cozyMetadata"]["favorite"] is True
     assert attributes["cozyMetadata"]["createdOn"] == file["attributes"]["cozyMetadata"]["createdOn"]
     assert data["meta"]["rev"].startswith("2-")
@@ -356,9 +359,7 @@ def test_what_is_destroyed_is_gone_with_its_versions(drawer: Drawer) -> None:
     assert answer.json()["data"]["attributes"]["name"] == "a"
     assert answer.json()["data"]["meta"]["rev"].startswith("3-")
     assert drawer.call("GET", f"/files/{file['id']}").status_code == 404
-    gone = drawer.person.get(
-        f"/data/io.cozy.files.versions/{version.replace('/', '%2F')}", "io.cozy.files.versions"
-    )
+    gone = drawer.person.get(f"/data/io.cozy.files.versions/{version.replace('/', '%2F')}", "io.cozy.files.versions")
     assert gone.status_code == 404
 
 
@@ -483,11 +484,14 @@ def test_new_metadata_for_the_same_content(alice: Person, drawer: Drawer) -> Non
         return drawer.ok("POST", f"/files/{file['id']}/versions", json_body=body, params=params)
 
     answer = renew({"qualification": "bill"}, Tags="u,v")
-    assert answer["data"]["attributes"].items() >= {
-        "metadata": {"qualification": "bill", "carbonCopy": True},
-        "tags": ["u", "v"],
-        "md5sum": file["attributes"]["md5sum"],
-    }.items()
+    assert (
+        answer["data"]["attributes"].items()
+        >= {
+            "metadata": {"qualification": "bill", "carbonCopy": True},
+            "tags": ["u", "v"],
+            "md5sum": file["attributes"]["md5sum"],
+        }.items()
+    )
     assert "included" not in answer
     forged = renew({"carbonCopy": "forged"})["data"]["attributes"]
     assert forged["metadata"] == {"carbonCopy": True}

@@ -77,7 +77,7 @@ def test_an_album_gains_and_loses_files(drawer: Drawer, album: str) -> None:
 def test_an_album_is_read_page_by_page_in_any_order(drawer: Drawer, album: str, sort: str) -> None:
     days = [3, 1, 7, 5, 2, 6, 4]
     ids = {
-        drawer.upload(f"f{day}", params={"Metadata": '{"datetime": "2020-01-%02dT00:00:00Z"}' % day})["id"]: day
+        drawer.upload(f"f{day}", params={"Metadata": f'{{"datetime": "2020-01-0{day}T00:00:00Z"}}'})["id"]: day
         for day in days
     }
     drawer.call("POST", of_album(album), json_body=listed(list(ids)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.api.drawer import Drawer, error
 from tests.servers import Person, RunningServer
@@ -104,9 +102,10 @@ def test_the_directory_of_drives_is_made_once(drawer: Drawer) -> None:
 
 
 @pytest.fixture
-def small(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[Drawer]:
+def small(server: RunningServer, request: pytest.FixtureRequest) -> Drawer:
     """An instance with room for a thousand bytes."""
-    yield Drawer(server.add(f"small{len(server.runtime.instances._open)}", disk_quota=1000))
+    name = request.node.name.replace("_", "-")
+    return Drawer(server.add(name, disk_quota=1000))
 
 
 def used(drawer: Drawer) -> dict[str, str]:

@@ -24,19 +24,22 @@ def drawer(alice: Person) -> Drawer:
 def test_a_new_file_is_described_as_it_is(alice: Person, drawer: Drawer) -> None:
     data = drawer.upload("hello.txt", b"hello world", params={"Tags": " b , a,,b"})
     attributes = data["attributes"]
-    assert attributes.items() >= {
-        "type": "file",
-        "name": "hello.txt",
-        "dir_id": drawer.id,
-        "size": "11",
-        "md5sum": md5(b"hello world"),
-        "mime": "text/plain",
-        "class": "text",
-        "executable": False,
-        "trashed": False,
-        "encrypted": False,
-        "tags": ["b", "a"],
-    }.items()
+    assert (
+        attributes.items()
+        >= {
+            "type": "file",
+            "name": "hello.txt",
+            "dir_id": drawer.id,
+            "size": "11",
+            "md5sum": md5(b"hello world"),
+            "mime": "text/plain",
+            "class": "text",
+            "executable": False,
+            "trashed": False,
+            "encrypted": False,
+            "tags": ["b", "a"],
+        }.items()
+    )
     assert "path" not in attributes
     assert "metadata" not in attributes
     assert attributes["created_at"] == attributes["updated_at"]

@@ -7,7 +7,6 @@ ancestors (`tree.Lineage`), and where the content lies is known to the store alo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from inglenook.storage.documents.contract import Body, Document
@@ -30,18 +29,41 @@ NOTE_MIME = "text/vnd.cozy.note+markdown"
 SHORTCUT_MIME = "application/internet-shortcut"
 
 
-@dataclass(frozen=True, slots=True)
 class Item:
-    """One revision of a file or a directory. `body` has no underscore members; treat it as read-only."""
+    """One revision of a file or a directory. Its `body` has no underscore members; treat it as read-only.
 
-    id: str
-    rev: str
-    body: Body
+    An item of a stored document decodes its body at the first use."""
+
+    __slots__ = ("_body", "_document", "id", "rev")
+
+    def __init__(self, id: str, rev: str, body: Body) -> None:
+        self.id = id
+        self.rev = rev
+        self._body: Body | None = body
+        self._document: Document | None = None
 
     @classmethod
     def of(cls, document: Document) -> Item:
         """The view of a stored document."""
-        return cls(document.id, document.rev, document.body)
+        item = cls.__new__(cls)
+        item.id, item.rev, item._body, item._document = document.id, document.rev, None, document
+        return item
+
+    @property
+    def body(self) -> Body:
+        """The decoded body."""
+        if self._body is None:
+            assert self._document is not None
+            self._body = self._document.body
+        return self._body
+
+    @property
+    def raw(self) -> bytes:
+        """The JSON text of the body, empty when it is not at hand."""
+        return b"" if self._document is None else self._document.raw
+
+    def __repr__(self) -> str:
+        return f"Item({self.id} {self.rev} {self.name!r})"
 
     @property
     def is_directory(self) -> bool:

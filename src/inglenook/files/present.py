@@ -5,6 +5,7 @@ Builders are pure: what has to be read (children, versions, paths) is given to t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,8 @@ from inglenook.kernel import jsonapi
 from inglenook.storage.documents.contract import Document
 
 Object = dict[str, Any]
+
+_encode = msgspec.json.Encoder().encode
 
 THUMBNAIL_FORMATS = ("tiny", "small", "medium", "large")
 _HIDDEN_IN_FILES = frozenset({"referenced_by", "internal_vfs_id", "path"})
@@ -51,10 +54,7 @@ def file_object(shape: Shape, item: Item, *, path: str | None = None, versions: 
     if versions:
         data = [{"id": version.id, "type": VERSIONS} for version in versions]
         relationships["old_versions"] = {"data": data}
-    relationships["parent"] = {
-        "links": {"related": f"/files/{item.dir_id}"},
-        "data": {"id": item.dir_id, "type": FILES},
-    }
+    relationships["parent"] = _parent(item.dir_id)
     relationships["referenced_by"] = _referenced_by(item)
     return jsonapi.resource(FILES, item.id, attributes, item.rev, file_links(shape, item), relationships)
 
@@ -135,7 +135,7 @@ def directory_document(shape: Shape, item: Item, lineage: Lineage, page: Childre
     data = jsonapi.resource(
         FILES, item.id, _directory_attributes(shape, item, lineage), item.rev, {"self": itself}, relationships
     )
-    return jsonapi.document(data, item_objects(shape, page.children, lineage), links)
+    return jsonapi.document(data, child_objects(shape, item.id, page.children, lineage), links)
 
 
 def children_document(
@@ -144,12 +144,44 @@ def children_document(
     """A list of what is in a directory; `route` is the path that the next page has."""
     query = paging.next_query(dir_id, page)
     links = {"next": f"{route}?{query}"} if query else {}
-    return jsonapi.listing(item_objects(shape, page.children, lineage), count=page.total, links=links)
+    return jsonapi.document(child_objects(shape, dir_id, page.children, lineage), None, links, {"count": page.total})
 
 
 def item_objects(shape: Shape, items: Sequence[Item], lineage: Lineage) -> list[Object]:
     """Elements of a list: files without versions, directories in the short form."""
     return [directory_object(shape, item, lineage) if item.is_directory else file_object(shape, item) for item in items]
+
+
+def child_objects(shape: Shape, dir_id: str, children: Sequence[Item], lineage: Lineage) -> list[Any]:
+    """As `item_objects`, for what is in one directory: most files are sent as they are stored (`msgspec.Raw`)."""
+    if shape.drive_id:
+        return item_objects(shape, children, lineage)
+    parent = _encode(_parent(dir_id))
+    found: list[Any] = []
+    for child in children:
+        raw = child.raw
+        if _AS_STORED(raw) and not _NOT_AS_STORED(raw):
+            found.append(_stored_file(child, raw, parent))
+        else:
+            found.append(directory_object(shape, child, lineage) if child.is_directory else file_object(shape, child))
+    return found
+
+
+_AS_STORED = re.compile(rb'"type":"file"').search
+_NOT_AS_STORED = re.compile(
+    rb'"type":"directory"|"referenced_by":|"internal_vfs_id":|"path":|"class":"(?:image|pdf)"'
+).search
+"""Members that are hidden or shown elsewhere, at any depth: rather too careful than wrong."""
+
+
+def _stored_file(item: Item, raw: bytes, parent: bytes) -> msgspec.Raw:
+    """`file_object` of a file whose attributes are its stored text."""
+    id = _encode(item.id)[1:-1]
+    return msgspec.Raw(
+        b'{"type":"io.cozy.files","id":"%b","attributes":%b,"meta":{"rev":"%b"},"links":{"self":"/files/%b"},'
+        b'"relationships":{"parent":%b,"referenced_by":{"links":{"self":"/files/%b/relationships/references"},'
+        b'"data":null}}}' % (id, raw, item.rev.encode(), id, parent, id)
+    )
 
 
 def item_objects_with_path(shape: Shape, items: Sequence[Item], lineage: Lineage) -> list[Object]:
@@ -167,6 +199,10 @@ def _directory_attributes(shape: Shape, item: Item, lineage: Lineage) -> Object:
     if shape.drive_id:
         attributes["driveId"] = shape.drive_id
     return attributes
+
+
+def _parent(dir_id: str) -> Object:
+    return {"links": {"related": f"/files/{dir_id}"}, "data": {"id": dir_id, "type": FILES}}
 
 
 def _referenced_by(item: Item) -> Object:

@@ -8,8 +8,9 @@ from inglenook import wire
 from inglenook.files import access, tree
 from inglenook.files.documents import Item
 from inglenook.files.quota import size_below
-from inglenook.files.reading import children_answer, whole_answer
+from inglenook.files.reading import children_document, whole_document
 from inglenook.files.receiving import HttpRequest
+from inglenook.files.shapes import shape_of
 from inglenook.files.share_limit import count_read
 from inglenook.files.tree import Lineage
 from inglenook.identity.caller import Caller
@@ -52,21 +53,42 @@ async def size_answer(instance: Instance, directory: Item) -> Answer:
 # -- routes
 
 
+async def item_answer(caller: Caller, request: HttpRequest, id: str, *, drive_id: str = "") -> Answer:
+    """GET /files/:file-id: a file with its versions, or a directory with a page of its content."""
+    permit = await caller.permit()
+    shape, query = shape_of(caller.instance, drive_id), request.query_params
+    return wire.jsonapi(
+        await caller.instance.store.read(
+            lambda view: whole_document(view, shape, query, allowed(view, permit, "GET", tree.find(view, id)))
+        )
+    )
+
+
+async def item_at_answer(caller: Caller, request: HttpRequest, *, drive_id: str = "") -> Answer:
+    """GET /files/metadata: the same by path."""
+    permit, query = await caller.permit(), request.query_params
+    shape, path = shape_of(caller.instance, drive_id), clean_path(query.get("Path", ""))
+    return wire.jsonapi(
+        await caller.instance.store.read(
+            lambda view: whole_document(view, shape, query, allowed(view, permit, "GET", tree.by_path(view, path)))
+        )
+    )
+
+
 @route("/files/{file_id:str}", http_method=["GET", "HEAD"], status_code=200, opt={"guard": wire.TOKEN})
 async def get_item(caller: Caller, request: HttpRequest, file_id: str) -> Answer:
-    """A file with its versions, or a directory with a page of its content."""
+    """A file or directory by its id."""
     if request.method == "HEAD":
         await readable(caller, file_id)
         return Answer(media_type=wire.JSONAPI)
     await count_read(caller, file_id)
-    return await whole_answer(caller.instance, request, await readable(caller, file_id))
+    return await item_answer(caller, request, file_id)
 
 
 @get("/files/metadata", opt={"guard": wire.TOKEN})
 async def get_by_path(caller: Caller, request: HttpRequest) -> Answer:
-    """The same by path."""
-    item = await readable_at(caller, request.query_params.get("Path", ""))
-    return await whole_answer(caller.instance, request, item)
+    """A file or directory by its path."""
+    return await item_at_answer(caller, request)
 
 
 @get("/files/{file_id:str}/relationships/contents", opt={"guard": wire.TOKEN})
@@ -75,7 +97,9 @@ async def get_contents(caller: Caller, request: HttpRequest, file_id: str) -> An
     item = await readable(caller, file_id)
     if not item.is_directory:
         raise BadRequest(f"cant read children of file {file_id}")
-    return await children_answer(caller.instance, request, file_id, f"/files/{file_id}/relationships/contents")
+    shape, query, route = shape_of(caller.instance), request.query_params, f"/files/{file_id}/relationships/contents"
+    read = caller.instance.store.read
+    return wire.jsonapi(await read(lambda view: children_document(view, shape, query, file_id, route)))
 
 
 @get("/files/{file_id:str}/size", opt={"guard": wire.TOKEN})

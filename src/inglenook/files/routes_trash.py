@@ -9,10 +9,11 @@ from inglenook.files import access, tree
 from inglenook.files.authorship import stamp_of, trash_stamp_of
 from inglenook.files.destroy import clear_trash, destroy
 from inglenook.files.documents import TRASH_ID, Item
-from inglenook.files.reading import children_answer, plain_answer
+from inglenook.files.reading import children_document, plain_answer
 from inglenook.files.receiving import HttpRequest
 from inglenook.files.revisions import check_revision, expected_revision
 from inglenook.files.routes_read import readable
+from inglenook.files.shapes import shape_of
 from inglenook.files.trash import restore, trash
 from inglenook.files.tree import Lineage
 from inglenook.identity.caller import Caller
@@ -70,7 +71,9 @@ async def delete_item(caller: Caller, request: HttpRequest, file_id: str) -> Ans
 async def list_trash(caller: Caller, request: HttpRequest) -> Answer:
     """What was put in the trash."""
     await readable(caller, TRASH_ID)
-    return await children_answer(caller.instance, request, TRASH_ID, "/files/trash")
+    shape, query = shape_of(caller.instance), request.query_params
+    read = caller.instance.store.read
+    return wire.jsonapi(await read(lambda view: children_document(view, shape, query, TRASH_ID, "/files/trash")))
 
 
 @post("/files/trash/{file_id:str}", opt={"guard": wire.TOKEN})
