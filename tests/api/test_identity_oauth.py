@@ -438,6 +438,11 @@ def test_the_client_of_a_sharing_is_complete_and_told_apart(alice: Person, serve
         )
 
     made = server.do(make)
+    declared = register(alice, client_kind="sharing").json()
+    assert "client_kind" not in declared, "nobody declares itself another server"
+    again = {**DEVICE, "client_id": declared["client_id"], "client_kind": "sharing"}
+    url = f"/auth/register/{declared['client_id']}"
+    assert "client_kind" not in alice.http.put(url, json=again, headers=bearer_of(declared)).json()
     wire = clients.wire_client(instance, made)
     assert wire["redirect_uris"] == ["https://bob.example/sharings/answer"]
     assert wire["client_name"] == "Sharing Bob"

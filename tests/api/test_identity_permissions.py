@@ -135,6 +135,18 @@ def test_tiny_codes_live_an_hour_at_most(alice: Person) -> None:
     assert len(short(ttl="2h", tiny="true")) == len(short(tiny="true")) == 12
 
 
+def test_trying_tiny_codes_is_slowed_down(server: RunningServer) -> None:
+    rose = server.add("rose")
+    code = link(rose, params={"ttl": "1h", "tiny": "true", "codes": "c"})["attributes"]["shortcodes"]["c"]
+    tries = [f"{(int(code) + n) % 1_000_000:06d}" for n in range(1, 22)]
+    statuses = [rose.get("/permissions/self", token=one).status_code for one in tries]
+    assert statuses == [403] * 20 + [429]
+    assert rose.get("/permissions/self", token=code).status_code == 429
+    clock.step(2)
+    assert rose.get("/permissions/self", token=code).status_code == 200
+    assert rose.get("/permissions/self", token="abcdefABCDEF").status_code == 403
+
+
 @pytest.mark.parametrize(
     ("scope", "wanted", "status"),
     [

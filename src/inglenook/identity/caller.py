@@ -25,10 +25,12 @@ from inglenook.identity.clients import CLIENTS, SHARING_KIND
 from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS, VAULT_SETTINGS, Instance
 from inglenook.identity.instances import HostMatch
 from inglenook.identity.sessions import Session, Visitor
+from inglenook.identity.throttle import Guard
 from inglenook.kernel.errors import BadCredentials, ExpiredToken, Forbidden, Gone, InvalidToken, NoToken
 from inglenook.kernel.permissions import MALFORMED, MAXIMAL, Permit, Rule, linked_app, parse_scope
 from inglenook.storage.documents.contract import Document, Reader
 
+_TINY_CODE = re.compile(r"\d{6}\.?\Z", re.ASCII)
 _SHORT_CODE = re.compile(r"(\d{6}|\w{12})\.?\Z", re.ASCII)
 
 
@@ -70,7 +72,10 @@ class Caller:
 
     # -- credentials
     async def permit(self) -> Permit:
-        """What this request may do. Raises NoToken, InvalidToken, ExpiredToken, Forbidden, BadCredentials, Gone."""
+        """What this request may do.
+
+        Raises NoToken, InvalidToken, ExpiredToken, Forbidden, BadCredentials, Gone, and MustWait for who tries tiny
+        codes."""
         return (await self.granted()).permit
 
     async def granted(self) -> Granted:
@@ -128,7 +133,21 @@ class Caller:
         token = self.token
         if not token:
             raise NoToken
+        if _TINY_CODE.match(token):
+            await self._guard_tiny_code(token)
         return await granted(self.instance, token, self.request.cookies)
+
+    async def _guard_tiny_code(self, token: str) -> None:
+        """Slow down who tries codes of six digits. Raises MustWait."""
+
+        async def is_known() -> bool:
+            try:
+                await self.instance.store.read(lambda view: permission_documents.long_code(view, token.rstrip(".")))
+            except Forbidden:
+                return False
+            return True
+
+        await Guard(self.instance, "tiny-code", self.visitor.ip).attempt(is_known)
 
 
 async def granted(instance: Instance, token: str, cookies: Mapping[str, str]) -> Granted:

@@ -104,10 +104,19 @@ CLIENT_INDEXES = (CLIENT_NAMES, CLIENT_SOFTWARE, CLIENT_DEVICES)
 def create_client(
     tx: Writer, instance: Instance, declared: Mapping[str, Any], *, pending: bool, allow_login_scope: bool = False
 ) -> Document:
-    """Register a client from what it declares (only the fields of `DECLARED` are read).
+    """Register a client from what it declares: only the fields of `DECLARED` are read, and a client cannot declare
+    itself another server of a sharing.
 
     Raises ClientRefused."""
     body = checked(instance, declared)
+    if body.get("client_kind") == SHARING_KIND:
+        del body["client_kind"]
+    return _create(tx, instance, body, pending=pending, allow_login_scope=allow_login_scope)
+
+
+def _create(
+    tx: Writer, instance: Instance, body: dict[str, Any], *, pending: bool, allow_login_scope: bool = False
+) -> Document:
     body["client_name"] = free_name(tx, body["client_name"])
     body["client_secret"] = new_secret(instance.env)
     body["client_secret_expires_at"] = 0
@@ -136,18 +145,14 @@ def create_sharing_client(tx: Writer, instance: Instance, peer_instance: str, pe
     if not peer_instance:
         raise InvalidParameter("The Cozy URL is invalid", parameter="url")
     address = peer_instance.rstrip("/")
-    return create_client(
-        tx,
-        instance,
-        {
-            "redirect_uris": [f"{address}/sharings/answer"],
-            "client_name": f"Sharing {peer_name}",
-            "client_kind": SHARING_KIND,
-            "software_id": SHARING_SOFTWARE,
-            "client_uri": f"{address}/",
-        },
-        pending=False,
-    )
+    declared = {
+        "redirect_uris": [f"{address}/sharings/answer"],
+        "client_name": f"Sharing {peer_name}",
+        "client_kind": SHARING_KIND,
+        "software_id": SHARING_SOFTWARE,
+        "client_uri": f"{address}/",
+    }
+    return _create(tx, instance, checked(instance, declared), pending=False)
 
 
 def issue_pair(instance: Instance, client_id: str, scope: str, issued_at: int | None = None) -> TokenPair:
@@ -193,6 +198,9 @@ def replace_client(tx: Writer, instance: Instance, document: Document, sent: Map
         body["client_secret"] = new_secret(instance.env)
     else:
         raise ClientRefused("invalid_client_secret", "client_secret is invalid")
+    if SHARING_KIND in (body.get("client_kind"), old.get("client_kind")):
+        body.pop("client_kind", None)
+        body |= {"client_kind": old["client_kind"]} if "client_kind" in old else {}
     if body["client_name"] != old.get("client_name"):
         body["client_name"] = free_name(tx, body["client_name"])
     body["client_secret_expires_at"] = 0
