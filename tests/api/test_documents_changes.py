@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.api.shelf import Shelf
-from tests.servers import Person
+from tests.servers import Person, RunningServer
 
 
 @pytest.fixture
@@ -264,3 +265,21 @@ def test_a_filtered_long_poll_waits_for_what_matches(shelf: Shelf) -> None:
     shelf.put("z", wanted=True)
     thread.join(20)
     assert [row["id"] for row in answers[0]["results"]] == ["z"]
+
+
+def test_a_server_that_stops_answers_long_polls_first(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path).start()
+    shelf = Shelf(server.add("alice"))
+    shelf.put("x")
+    query = {"feed": "longpoll", "since": shelf.changes()["last_seq"], "heartbeat": "1000"}
+    headers = {"Authorization": f"Bearer {shelf.person.token(shelf.scope)}"}
+    stopping = threading.Thread(target=server.stop)
+    received = b""
+    with shelf.person.http.stream("GET", f"/data/{shelf.doctype}/_changes", params=query, headers=headers) as answer:
+        for chunk in answer.iter_raw():
+            if not received:
+                stopping.start()
+            received += chunk
+    stopping.join(5)
+    assert not stopping.is_alive(), "it does not wait for the patience of its clients"
+    assert received.strip().startswith(b'{"results":[],"last_seq":')

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from inglenook.documents import sequences
 from inglenook.documents.all_docs import DESIGN, require_database
@@ -267,22 +268,23 @@ async def long_poll(store: DocumentStore, doctype: str, options: Options, patien
     """The answer of a feed that waits until something has changed, or its patience ends (spec/11 §8).
 
     Waiting costs a subscription and a timer. Raises DocumentNotFound before the first piece."""
-    wakeup = asyncio.Event()
-    unsubscribe = store.subscribe(lambda seq: wakeup.set())
+    loop = asyncio.get_running_loop()
+    wait = _Wait(loop.time() + patience.timeout, asyncio.Event())
+    waiting = _waiting.setdefault(loop, set())
+    waiting.add(wait)
+    unsubscribe = store.subscribe(lambda seq: wait.wakeup.set())
     try:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + patience.timeout
         since = options.since
         while True:
-            wakeup.clear()
+            wait.wakeup.clear()
             feed = Feed(doctype, replace(options, since=since))
             rows = await store.read(feed.page)
             while not rows and not feed.done:
                 rows = await store.read(feed.page)
-            if rows or loop.time() >= end:
+            if rows or loop.time() >= wait.end:
                 break
             since = feed.last_seq
-            async for beat in _wait(wakeup, end, patience.heartbeat):
+            async for beat in _beats(wait, patience.heartbeat):
                 yield beat
         yield b'{"results":[' + b",".join(rows)
         while not feed.done:
@@ -292,13 +294,32 @@ async def long_poll(store: DocumentStore, doctype: str, options: Options, patien
         yield _tail(feed)
     finally:
         unsubscribe()
+        waiting.discard(wait)
 
 
-async def _wait(wakeup: asyncio.Event, end: float, heartbeat: float | None) -> AsyncIterator[bytes]:
+def end_long_polls() -> None:
+    """Let every long poll of this event loop answer now: the server is going to stop."""
+    for wait in _waiting.get(asyncio.get_running_loop(), ()):
+        wait.end = 0.0
+        wait.wakeup.set()
+
+
+@dataclass(slots=True, eq=False)
+class _Wait:
+    """A long poll that waits until `end`, in the time of its event loop, or for its wake-up."""
+
+    end: float
+    wakeup: asyncio.Event
+
+
+_waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, set[_Wait]] = WeakKeyDictionary()
+
+
+async def _beats(wait: _Wait, heartbeat: float | None) -> AsyncIterator[bytes]:
     """Wait for a commit or the end; yield a line break at each beat."""
     loop = asyncio.get_running_loop()
-    while not wakeup.is_set() and (left := end - loop.time()) > 0:
+    while not wait.wakeup.is_set() and (left := wait.end - loop.time()) > 0:
         with suppress(TimeoutError):
-            await asyncio.wait_for(wakeup.wait(), left if heartbeat is None else min(left, heartbeat))
-        if heartbeat is not None and not wakeup.is_set():
+            await asyncio.wait_for(wait.wakeup.wait(), left if heartbeat is None else min(left, heartbeat))
+        if heartbeat is not None and not wait.wakeup.is_set():
             yield b"\n"

@@ -21,6 +21,7 @@ import structlog
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
+from inglenook.documents.changes import end_long_polls
 from inglenook.environment import Environment
 from inglenook.web.app import create_app
 from inglenook.web.gate import Gate
@@ -71,8 +72,8 @@ async def serve(env: Environment, alongside: Ready | None = None) -> None:
 
 @asynccontextmanager
 async def listening(gate: Gate) -> AsyncGenerator[None]:
-    """Answer requests inside the context. At its end no request is taken any more, websockets are closed, running
-    requests get `GRACE` seconds, and what is left is cut off."""
+    """Answer requests inside the context. At its end no request is taken any more, websockets and long polls are ended,
+    running requests get `GRACE` seconds, and what is left is cut off."""
     config = gate.runtime.env.config
     logging.getLogger("_granian").setLevel(logging.ERROR)
     server = Server(
@@ -94,6 +95,7 @@ async def listening(gate: Gate) -> AsyncGenerator[None]:
     finally:
         server.stop()
         gate.close_websockets()
+        end_long_polls()
         done, _ = await asyncio.wait([running], timeout=GRACE)
         if not done:
             log.warning("requests cut off", count=len(gate.active))
