@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from litestar import Request
 
 from inglenook import wire
-from inglenook.files.quota import check_room, disk_usage, quota_of
+from inglenook.files.quota import disk_usage, quota_of
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter, PreconditionFailed
 from inglenook.storage.contents import Received
@@ -96,14 +96,6 @@ class Intake:
             if len(self.head) < HEAD_BYTES:
                 self.head += chunk[: HEAD_BYTES - len(self.head)]
             yield chunk
-
-
-async def check_declared(instance: Instance, expected: Declared) -> None:
-    """Refuse a body that says itself that it is too large for the quota. Raises TooLarge."""
-    quota = quota_of(instance)
-    if quota and expected.size is not None:
-        size = expected.size
-        await instance.store.read(lambda view: check_room(view, quota, size))
 
 
 async def before_body(request: HttpRequest, checks: Awaitable[T]) -> T:

@@ -27,7 +27,7 @@ from inglenook.files.documents import ROOT_ID, Item
 from inglenook.files.extraction import extract, is_read
 from inglenook.files.fixed_directories import ensure_shared_drives
 from inglenook.files.quota import check_room, quota_of
-from inglenook.files.receiving import Declared, HttpRequest, Intake, before_body, check_declared, declared
+from inglenook.files.receiving import Declared, HttpRequest, Intake, before_body, declared
 from inglenook.files.revisions import check_revision, expected_revision
 from inglenook.files.shapes import shape_of
 from inglenook.files.store import check_depth, name_taken
@@ -187,14 +187,15 @@ async def _prepare_upload(caller: Caller, request: HttpRequest, dir_id: str) -> 
     stamp = await stamp_of(caller, request.query_params)
     sent = replace(sent, metadata=without_uncertified(sent.metadata, permit))
     new = Item("", "", new_file_body(name, dir_id, sent, stamp))
-    await instance.store.read(lambda view: access.require(permit, "POST", new, Lineage(view)))
-    await check_declared(instance, expected)
-    await instance.store.read(lambda view: _check_place(view, new))
+    quota = quota_of(instance)
+    await instance.store.read(lambda view: _check_upload(view, permit, new, expected.size, quota))
     return new.body, expected
 
 
-def _check_place(view: Reader, new: Item) -> None:
+def _check_upload(view: Reader, permit: Permit, new: Item, size: int | None, quota: int) -> None:
     lineage = Lineage(view)
+    access.require(permit, "POST", new, lineage)
+    check_room(view, quota, size or 0)
     if lineage.directory(new.dir_id) is None:
         raise NotFound("Parent directory with given DirID does not exist")
     refuse_trashed_parent(lineage, new.dir_id)
@@ -213,17 +214,18 @@ async def _prepare_overwrite(caller: Caller, request: HttpRequest, file_id: str)
     stamp = await stamp_of(caller, request.query_params)
     sent = replace(sent, metadata=without_uncertified(sent.metadata, permit))
     body = overwritten_body(item, sent, stamp)
-    await instance.store.read(lambda view: _check_overwrite(view, permit, item, body))
-    await check_declared(instance, expected)
+    quota = quota_of(instance)
+    await instance.store.read(lambda view: _check_overwrite(view, permit, item, body, expected.size, quota))
     if item.trashed:
         raise NotFound("Parent directory is in the trash")
     return item, body, expected
 
 
-def _check_overwrite(view: Reader, permit: Permit, item: Item, body: Body) -> None:
+def _check_overwrite(view: Reader, permit: Permit, item: Item, body: Body, size: int | None, quota: int) -> None:
     lineage = Lineage(view)
     access.require(permit, "PUT", item, lineage)
     access.require(permit, "PUT", Item(item.id, item.rev, body), lineage)
+    check_room(view, quota, size or 0)
 
 
 async def _take_in(instance: Instance, request: HttpRequest, expected: Declared, body: Body) -> tuple[Received, Found]:
