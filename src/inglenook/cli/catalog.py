@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 GROUPS = {
     "instances": "Create, list and change instances, and make tokens for them.",
     "files": "Put files into an instance, and get them out of it.",
@@ -24,8 +26,18 @@ SINGLE = {
 }
 """The commands outside of groups: module and function below `cli.commands`."""
 
-WITHOUT_SERVER = frozenset({"serve", "config", "doctor", "init", "demo", "completion", "version"})
+WITHOUT_SERVER = frozenset({"serve", "config", "init", "demo", "completion", "version"})
 """What is always executed by the process that the person started."""
+
+
+def unknown(arguments: list[str]) -> str:
+    """What is wrong with the first word of a command line, empty when it is a command."""
+    word = arguments[0] if arguments else ""
+    known = (*GROUPS, *SINGLE)
+    if word in known or word.startswith("-"):
+        return ""
+    near = difflib.get_close_matches(word, known, 1)
+    return f"There is no command {word}" + (f", did you mean {near[0]}?" if near else ". Try: inglenook --help")
 
 
 def is_for_help(arguments: list[str]) -> bool:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inglenook.cli.terminal import PIECE, Terminal, answer_of
+from inglenook.cli.terminal import PIECE, Terminal, answer_of, status_line
 
 NAME = "control.sock"
 _LONGEST_ADDRESS = 100  # bytes of a path that every system takes for a Unix socket
@@ -246,7 +246,11 @@ class RemoteTerminal:
         self.message(b"O", text.encode() + b"\n")
 
     def say(self, text: str) -> None:
-        self.message(b"E", text.encode() + b"\n")
+        clear = "\x1b[K" if self.interactive else ""
+        self.message(b"E", f"{clear}{text}\n".encode())
+
+    def status(self, text: str) -> None:
+        self.message(b"E", status_line(text, self.columns).encode())
 
     async def write(self, data: bytes) -> None:
         self.message(b"O", data)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError
 
-from inglenook.cli.catalog import GROUPS, SINGLE
+from inglenook.cli.catalog import GROUPS, SINGLE, unknown
 from inglenook.cli.invocation import CommandFailed, Invocation
 from inglenook.kernel.errors import DomainError
 
@@ -31,6 +31,8 @@ def commands() -> App:
 
 def parse(arguments: list[str]) -> tuple[Any, inspect.BoundArguments, dict[str, Any]]:
     """The function that a command line means, with its arguments. Raises CommandFailed with code 2."""
+    if wrong := unknown(arguments):
+        raise CommandFailed(wrong, 2)
     try:
         return commands().parse_args(arguments, print_error=False, exit_on_error=False)
     except CycloptsError as error:

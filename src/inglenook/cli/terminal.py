@@ -29,6 +29,10 @@ class Terminal(Protocol):
         """Write a line for people."""
         ...
 
+    def status(self, text: str) -> None:
+        """Tell a person how far things are, in a line that the next one replaces."""
+        ...
+
     async def write(self, data: bytes) -> None:
         """Write bytes of results; waits while the other end is slower."""
         ...
@@ -57,7 +61,12 @@ class LocalTerminal:
         sys.stdout.write(text + "\n")
 
     def say(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
+        clear = "\x1b[K" if self.interactive else ""
+        sys.stderr.write(f"{clear}{text}\n")
+        sys.stderr.flush()
+
+    def status(self, text: str) -> None:
+        sys.stderr.write(status_line(text, self.columns))
         sys.stderr.flush()
 
     async def write(self, data: bytes) -> None:
@@ -74,6 +83,11 @@ class LocalTerminal:
 
     async def ask(self, question: str, *, secret: bool = False) -> str:
         return await asyncio.to_thread(answer_of, question, secret=secret)
+
+
+def status_line(text: str, columns: int) -> str:
+    """A line that is written over the last one of its kind; what is said next begins in its place."""
+    return f"\r\x1b[K{text[: columns - 1]}\r"
 
 
 def answer_of(question: str, *, secret: bool) -> str:

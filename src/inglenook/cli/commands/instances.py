@@ -235,6 +235,27 @@ async def clean_sessions(domain: str, /, *, call: Called) -> None:
     await commands.clean_sessions(await call.instance(domain))
 
 
+async def settings(pairs: str = "", /, *, domain: str = "", json: Flag = False, call: Called) -> None:
+    """Show the settings of an instance, after setting those of PAIRS (key:value,key:value).
+
+    Parameters
+    ----------
+    domain
+        The instance; by default that of COZY_DOMAIN.
+    """
+    from inglenook.identity.creation import Wish, modify_instance
+
+    instance = await call.instance(domain)
+    if pairs:
+        await modify_instance(instance, Wish(settings=_pairs(pairs)))
+    shown = {name: value for name, value in (await instance.settings()).items() if not name.startswith("_")}
+    if json:
+        call.put_json(shown)
+    else:
+        for name in sorted(shown):
+            call.put(f"- {name}: {_cell(shown[name])}")
+
+
 # -- OAuth clients and tokens
 
 

@@ -1,0 +1,132 @@
+"""The installed command, run as an operator runs it: processes, a data folder, a port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.servers import free_port
+
+COMMAND = (sys.executable, "-m", "inglenook.cli")
+
+
+@dataclass
+class Operator:
+    """Somebody at a shell, with a data folder of their own."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    environ: dict[str, str] = field(default_factory=dict[str, str])
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / "data"
+
+    @property
+    def origin(self) -> str:
+        """The address of the server."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def domain(self, name: str) -> str:
+        """The domain of a person on this server."""
+        return f"{name}.localhost:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the commands: nothing of the machine's own configuration."""
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
+        own = {"HOME": str(self.folder), "INGLENOOK_DATA": str(self.data), "INGLENOOK_DEV": "1"}
+        return {**kept, **own, **self.environ}
+
+    def run(self, *words: str, stdin: bytes = b"", timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [*COMMAND, *words],
+            env=self.environment(),
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+        )
+
+    def ask(self, *words: str, stdin: bytes = b"") -> str:
+        """The results of a command that must succeed."""
+        done = self.run(*words, stdin=stdin)
+        assert done.returncode == 0, f"{words}: exit {done.returncode}\n{done.stderr.decode()}"
+        return done.stdout.decode().strip()
+
+    def refused(self, *words: str, code: int = 1) -> str:
+        """What a command that must fail says, in one line."""
+        done = self.run(*words)
+        assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stderr.decode()}"
+        last = done.stderr.decode().strip().splitlines()[-1]
+        assert last.startswith("Error: ")
+        return last
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a server without waiting for it."""
+        log = (self.folder / "server.log").open("ab")
+        process = subprocess.Popen(
+            [*COMMAND, "serve", "--port", str(self.port), *words],
+            env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def serve(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a server, and return when it answers."""
+        process = self.start(*words)
+        wait_for(lambda: process.poll() is None and self._answers(), f"the server answers; its log: {self.log()}")
+        return process
+
+    def log(self) -> str:
+        """What the servers logged."""
+        path = self.folder / "server.log"
+        return path.read_text() if path.exists() else ""
+
+    def stop(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
+        """Stop a server; gives its exit code."""
+        process.send_signal(number)
+        return process.wait(25)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.origin}/version", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+    """Poll a condition until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Iterator[Operator]:
+    """An operator with an empty folder; whatever they started is ended."""
+    somebody = Operator(tmp_path)
+    yield somebody
+    for process in somebody.processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(params=["running", "stopped"])
+def either(request: pytest.FixtureRequest, operator: Operator) -> Operator:
+    """The operator of a server that runs, and of one that does not: commands work the same."""
+    if request.param == "running":
+        operator.serve()
+    return operator
