@@ -37,7 +37,7 @@ def main() -> int:
         if failure is None:
             continue
         broken += 1
-        print(failure)
+        print(failure, flush=True)
         print(f"replay: python -m tests.simulation --seed {seed}\n")
         if not options.keep_going:
             break

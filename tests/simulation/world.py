@@ -7,10 +7,12 @@ import random
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from litestar import Litestar
 
 from inglenook.environment import Config, Environment
 from inglenook.identity.commands import cli_token
@@ -18,7 +20,8 @@ from inglenook.identity.creation import Wish, create_instance
 from inglenook.identity.instance import Instance
 from inglenook.peers.transport import PeerRequest, PeerResponse
 from inglenook.sharing import answer, documents
-from inglenook.web.app import create_app
+from inglenook.web.app import create_routing
+from inglenook.web.gate import Gate
 from inglenook.web.runtime import Runtime
 
 from .network import Faults, Network, SimulatedTransport, call
@@ -26,6 +29,12 @@ from .virtual_time import SeededRandomness, VirtualClock, VirtualLoop
 
 ROOT = "io.cozy.files.root-dir"
 SCOPE = "io.cozy.files io.cozy.contacts io.cozy.sharings io.cozy.tests"
+
+
+@cache
+def routing() -> Litestar:
+    """The routes, made once for all servers of all scenarios."""
+    return create_routing()
 
 
 @dataclass
@@ -58,7 +67,7 @@ class Server:
         await runtime.start()
         self.tasks = asyncio.all_tasks() - before
         self.runtime = runtime
-        self.world.network.hosts[self.domain] = create_app(runtime)
+        self.world.network.hosts[self.domain] = Gate(runtime, routing())
 
     async def instance(self) -> Instance:
         """Its instance."""

@@ -18,6 +18,11 @@ from inglenook.web.runtime import Runtime
 
 def create_app(runtime: Runtime, routes: Sequence[ControllerRouterHandler] | None = None) -> Gate:
     """The ASGI application; `routes` replaces those of the domains (for tests)."""
+    return Gate(runtime, create_routing(routes))
+
+
+def create_routing(routes: Sequence[ControllerRouterHandler] | None = None) -> Litestar:
+    """What is behind the gate. It belongs to no runtime, so that several in one process can share it."""
     litestar = Litestar(
         route_handlers=list(parts.routes() if routes is None else routes),
         dependencies=dict(DEPENDENCIES),
@@ -32,4 +37,4 @@ def create_app(runtime: Runtime, routes: Sequence[ControllerRouterHandler] | Non
         request_max_body_size=None,
     )
     paths.install_routing(litestar)
-    return Gate(runtime, litestar)
+    return litestar
