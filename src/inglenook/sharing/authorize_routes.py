@@ -11,7 +11,7 @@ from inglenook.identity.csrf import Csrf
 from inglenook.identity.instance import Instance
 from inglenook.identity.translations import translate
 from inglenook.kernel.errors import BadRequest, NotFound, UpstreamFailed
-from inglenook.sharing import answer, documents, landing, requests, shortcuts, wording
+from inglenook.sharing import answer, documents, landing, requests, rights, shortcuts
 from inglenook.sharing.answer import OwnerRefused
 from inglenook.sharing.client_routes import Http
 from inglenook.sharing.documents import ORGANIZATIONS, Sharing
@@ -128,8 +128,6 @@ async def _place(instance: Instance, sharing: Sharing, url: str) -> None:
 def _question(caller: Caller, protection: Csrf, sharing: Sharing, state: str) -> Answer:
     owner, locale = sharing.members[0], caller.instance.locale
     listed = sharing.rules[:1] if sharing.rules[0].doctype == ORGANIZATIONS else sharing.rules
-    me = sharing.me()
-    read_only = me is not None and sharing.members[me].read_only
     return pages.page(
         caller,
         "sharing_authorize.html",
@@ -137,7 +135,7 @@ def _question(caller: Caller, protection: Csrf, sharing: Sharing, state: str) ->
         owner=owner.public_name or owner.display_name,
         owner_host=documents.origin_of(owner.instance).partition("://")[2],
         description=sharing.description,
-        action=wording.action(locale, sharing, read_only=read_only),
+        read_only=rights.i_am_read_only(sharing),
         things=[{"title": rule.title, "kind": _kind(locale, rule.doctype, rule.mime)} for rule in listed],
         sharing_id=sharing.id,
         state=state,
