@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.api.shelf import Shelf
-from tests.servers import Person
+from tests.servers import Person, RunningServer
 
 BOOKS = [
     {
@@ -400,3 +401,22 @@ def test_built_in_indexes_are_used_and_stay(alice: Person) -> None:
     contacts.index("extra", ddoc="by-me")
     assert set(contacts.get("/_design/by-me")["views"]) > {"by-me"}
     assert len(contacts.find({"me": True}, use_index="_design/by-me")["docs"]) == 1
+
+
+def test_indexes_serve_after_a_restart(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path).start()
+    shelf = Shelf(server.add("alice"))
+    token = shelf.person.token(shelf.scope)
+    shelf.bulk(*({"_id": f"{n}", "n": n} for n in range(5)))
+    shelf.index("n", ddoc="by_n")
+    server.stop()
+    server = RunningServer(tmp_path, port=server.port).start()
+    shelf.put("late", n=2)
+    shelf.remove(shelf.read("1"))
+    query = {"selector": {"n": {"$lt": 4}}}
+    found = shelf.call("POST", "/_find", query, token=token).json()
+    assert [document["_id"] for document in found["docs"]] == ["0", "2", "late", "3"]
+    shelf.put("later", n=1)
+    found = shelf.call("POST", "/_find", query, token=token).json()
+    assert [document["_id"] for document in found["docs"]] == ["0", "later", "2", "late", "3"]
+    server.stop()
