@@ -23,7 +23,7 @@ from inglenook.files.documents import (
 )
 from inglenook.files.stamps import Stamp
 from inglenook.files.store import create_item, name_taken
-from inglenook.files.trash import restore, trash
+from inglenook.files.trash import restore_into, trash
 from inglenook.files.tree import Lineage
 from inglenook.storage.documents.contract import Body, Writer
 
@@ -84,7 +84,8 @@ def ensure_fixed_directory(tx: Writer, instance: Instance, which: FixedDirectory
     if item is not None:
         if which == "shared-drives" or not Lineage(tx).in_trash(item):
             return item
-        return _restored_empty(tx, item, stamp, instance.env.random)
+        parent = tree.find_directory(tx, _parent_of(tx, which))
+        return _restored_empty(tx, item, parent, stamp, instance.env.random)
     parent_id = _parent_of(tx, which)
     there = tree.child(tx, parent_id, name)
     if there is not None:
@@ -96,26 +97,26 @@ def ensure_fixed_directory(tx: Writer, instance: Instance, which: FixedDirectory
 
 def create_first_tree(tx: Writer, locale: str, stamp: Stamp, *, administrative: bool, photos: bool) -> None:
     """The root, the trash and the first directories of a new instance."""
-    root: Body = {"type": "directory", "created_at": stamp.now, "updated_at": stamp.now}
+    root = root_body(stamp.now)
     if not administrative:
         root["referenced_by"] = [ADMINISTRATIVE_REFERENCE]
     tx.put(FILES, ROOT_ID, root)
-    tx.put(
-        FILES,
-        TRASH_ID,
-        {
-            "type": "directory",
-            "name": TRASH_NAME,
-            "dir_id": ROOT_ID,
-            "created_at": stamp.now,
-            "updated_at": stamp.now,
-        },
-    )
+    tx.put(FILES, TRASH_ID, trash_body(stamp.now))
     if administrative:
         new = NewDirectory(translated(ADMINISTRATIVE, locale), references=[ADMINISTRATIVE_REFERENCE])
         create_item(tx, tx.new_id(), directory_body(new, stamp))
     if photos:
         create_item(tx, tx.new_id(), directory_body(NewDirectory(translated(PHOTOS, locale)), stamp))
+
+
+def root_body(now: str) -> Body:
+    """The body of the root."""
+    return {"type": "directory", "created_at": now, "updated_at": now}
+
+
+def trash_body(now: str) -> Body:
+    """The body of the trash."""
+    return {"type": "directory", "name": TRASH_NAME, "dir_id": ROOT_ID, "created_at": now, "updated_at": now}
 
 
 async def on_created(instance: Instance) -> None:
@@ -147,8 +148,8 @@ def _parent_of(tx: Writer, which: FixedDirectory) -> str:
     return SHARED_WITH_ME_ID
 
 
-def _restored_empty(tx: Writer, item: Item, stamp: Stamp, random: Randomness) -> Item:
-    restored = restore(tx, item, stamp, random)
+def _restored_empty(tx: Writer, item: Item, parent: Item, stamp: Stamp, random: Randomness) -> Item:
+    restored = restore_into(tx, item, parent, stamp, random)
     for inside in list(tree.children(tx, restored.id)):
         trash(tx, inside, stamp, random)
     return restored

@@ -41,7 +41,7 @@ def trash(tx: Writer, item: Item, stamp: Stamp, random: Randomness) -> Item:
     parent_path = lineage.path_of(item.dir_id) or "/"
     body: Body = {**item.body, "cozyMetadata": with_trash(touched(item, stamp), stamp)}
     if not in_trash:
-        body["name"] = free_trash_name(tx, TRASH_ID, item.name, random)
+        body["name"] = free_trash_name(tx, TRASH_ID, item.id, item.name, random)
         body["dir_id"] = TRASH_ID
         body["restore_path"] = parent_path
     if item.is_file:
@@ -60,9 +60,13 @@ def restore(tx: Writer, item: Item, stamp: Stamp, random: Randomness) -> Item:
     lineage = Lineage(tx)
     if not (lineage.in_trash(item) or item.trashed):
         raise BadRequest("File or directory is not in the trash")
-    parent = _restore_parent(tx, restore_destination(lineage, item), stamp)
+    return restore_into(tx, item, _restore_parent(tx, restore_destination(lineage, item), stamp), stamp, random)
+
+
+def restore_into(tx: Writer, item: Item, parent: Item, stamp: Stamp, random: Randomness) -> Item:
+    """Bring an item back from the trash into a directory, with all that is below it."""
     body: Body = {**item.body, "cozyMetadata": touched(item, stamp), "dir_id": parent.id}
-    body["name"] = free_trash_name(tx, parent.id, strip_conflict_mark(item.name), random)
+    body["name"] = free_trash_name(tx, parent.id, item.id, strip_conflict_mark(item.name), random)
     body.pop("restore_path", None)
     if item.is_file:
         body["trashed"] = False
@@ -86,11 +90,12 @@ def restore_destination(lineage: Lineage, item: Item) -> str:
     return _clean(top.restore_path + "/" + "/".join(names))
 
 
-def free_trash_name(tx: Writer, dir_id: str, name: str, random: Randomness) -> str:
-    """The name itself when it is free in a directory, else with random digits (spec/02 §3.3)."""
+def free_trash_name(tx: Writer, dir_id: str, id: str, name: str, random: Randomness) -> str:
+    """The name itself when no other item has it in a directory, else with random digits (spec/02 §3.3)."""
     tried = name
     for _ in range(NAME_TRIES):
-        if not tree.taken(tx, dir_id, tried):
+        there = tree.child(tx, dir_id, tried)
+        if there is None or there.id == id:
             return tried
         tried = trash_name(name, random)
     raise Conflict("file already exists")
