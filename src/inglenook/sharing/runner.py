@@ -107,7 +107,8 @@ class Watcher:
             self._woken.clear()
             pause = await self._look()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pause)
+                async with asyncio.timeout(pause):  # `wait_for` may lose a cancellation (cpython#86296)
+                    await self._woken.wait()
 
     async def _look(self) -> float | None:
         """Begin the steps that are due; gives the seconds until the next one is, None when none waits."""
