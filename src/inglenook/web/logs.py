@@ -21,24 +21,24 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 def configure(config: Config, stream: TextIO | None = None) -> None:
     """Make every logger of the process write events of `config.log_level` and above to `stream` (standard error)."""
-    stream = stream or sys.stderr
+    output = stream or sys.stderr
     level = LEVELS[config.log_level]
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if (config.log_format or ("console" if stream.isatty() else "json")) == "console":
-        processors += [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_plain_traceback)]
+    if (config.log_format or ("console" if output.isatty() else "json")) == "console":
+        processors += [structlog.dev.ConsoleRenderer(colors=output.isatty(), exception_formatter=_plain_traceback)]
     else:
         processors += [_exception_text, _as_json]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(output),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(level, logging.WARNING), stream=stream, format="%(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=max(level, logging.WARNING), stream=output, format="%(levelname)s %(name)s %(message)s")
 
 
 def _as_json(logger: WrappedLogger, name: str, event: EventDict) -> str:

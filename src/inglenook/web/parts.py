@@ -1,23 +1,28 @@
-"""The parts of the server, in one list: what each domain brings to every instance and to the process.
+"""The parts of the server, in one place: what each domain brings to every instance and to the process.
 
-A domain takes part by names in its modules: `ROUTES` (Litestar handlers), indexes and hooks of the document
-store, and a function that makes its background parts.
+Routes and background parts are imported when they are asked for: a command that works without a server needs
+neither.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
+import inglenook.contacts.address_book
+import inglenook.files.indexes
+import inglenook.files.joining
+import inglenook.files.thumbnails
+import inglenook.identity.indexes
+import inglenook.sharing.contact_groups
+import inglenook.sharing.joining
+import inglenook.sharing.reading
+import inglenook.sharing.root_changes
+import inglenook.sharing.tracking
 from inglenook.storage.documents.contract import Hook, Index
+from inglenook.web.collector import Collector
 
 if TYPE_CHECKING:
     from inglenook.web.runtime import Runtime
-
-log = structlog.get_logger("inglenook.web")
 
 
 class Part(Protocol):
@@ -32,71 +37,62 @@ class Part(Protocol):
         ...
 
 
-ROUTES = (
-    "inglenook.identity.routes:ROUTES",
-    "inglenook.documents.routes:ROUTES",
-    "inglenook.files.routes:ROUTES",
-    "inglenook.contacts.routes:ROUTES",
-    "inglenook.sharing.routes:ROUTES",
-    "inglenook.replication.routes:ROUTES",
-)
-
-
-def _found(names: Sequence[str]) -> list[Any]:
-    values: list[Any] = []
-    for name in names:
-        module, _, attribute = name.partition(":")
-        try:
-            values.append(getattr(importlib.import_module(module), attribute))
-        except ImportError as error:  # a domain that is being written
-            if not (error.name or "").startswith("inglenook"):
-                raise
-            log.warning("a part is missing", part=name, cause=str(error))
-    return values
-
-
-def routes() -> list[Any]:
-    """The routes of all domains."""
-    return [route for several in _found(ROUTES) for route in several]
-
-
 def indexes() -> list[Index]:
     """The indexes that every instance's store has."""
-    return [index for several in _found(INDEXES) for index in several]
+    return [
+        *inglenook.identity.indexes.INDEXES,
+        *inglenook.files.indexes.FILE_INDEXES,
+        *inglenook.contacts.address_book.CONTACT_INDEXES,
+        *inglenook.sharing.reading.SHARING_INDEXES,
+    ]
 
 
 def hooks() -> list[Hook]:
-    """What runs inside every document write."""
-    return _found(HOOKS)
+    """What runs inside every document write, in this order."""
+    return [
+        inglenook.sharing.tracking.track,
+        inglenook.sharing.root_changes.follow,
+        inglenook.sharing.contact_groups.follow,
+        inglenook.files.thumbnails.forget_old,
+    ]
 
 
 def join(runtime: Runtime) -> None:
     """Let each domain take part in the life of instances."""
-    for take_part in _found(JOINING):
-        take_part(runtime.instances)
+    inglenook.files.joining.join(runtime.instances)
+    inglenook.sharing.joining.join(runtime.instances)
+
+
+def routes() -> list[Any]:
+    """The routes of all domains."""
+    import inglenook.contacts.routes
+    import inglenook.documents.routes
+    import inglenook.files.routes
+    import inglenook.identity.routes
+    import inglenook.replication.routes
+    import inglenook.sharing.routes
+
+    return [
+        *inglenook.identity.routes.ROUTES,
+        *inglenook.documents.routes.ROUTES,
+        *inglenook.files.routes.ROUTES,
+        *inglenook.contacts.routes.ROUTES,
+        *inglenook.sharing.routes.ROUTES,
+        *inglenook.replication.routes.ROUTES,
+    ]
 
 
 def background(runtime: Runtime) -> list[Part]:
     """The background parts of a running server, in the order of their start."""
-    return [make(runtime) for make in _found(BACKGROUND)]
+    import inglenook.identity.housekeeping
+    import inglenook.mail.sender
+    import inglenook.replication.engine
+    import inglenook.sharing.runner
 
-
-INDEXES = (
-    "inglenook.identity.indexes:INDEXES",
-    "inglenook.files.indexes:FILE_INDEXES",
-    "inglenook.contacts.address_book:CONTACT_INDEXES",
-    "inglenook.sharing.reading:SHARING_INDEXES",
-)
-HOOKS = (
-    "inglenook.sharing.tracking:track",
-    "inglenook.sharing.root_changes:follow",
-    "inglenook.sharing.contact_groups:follow",
-    "inglenook.files.thumbnails:forget_old",
-)
-JOINING = ("inglenook.files.joining:join", "inglenook.sharing.joining:join")
-BACKGROUND = (
-    "inglenook.identity.housekeeping:make",
-    "inglenook.mail.sender:make",
-    "inglenook.sharing.runner:background",
-    "inglenook.replication.engine:engine_of",
-)
+    return [
+        inglenook.identity.housekeeping.make(runtime),
+        inglenook.mail.sender.make(runtime),
+        inglenook.sharing.runner.background(runtime),
+        inglenook.replication.engine.engine_of(runtime),
+        Collector(runtime.instances),
+    ]

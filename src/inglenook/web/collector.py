@@ -1,0 +1,51 @@
+"""The removal of contents that nothing names any more, instance by instance (see `storage.contents`)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from inglenook.identity.instances import Instances
+from inglenook.kernel.errors import DomainError
+
+EVERY_SECONDS = 1800.0
+
+log = structlog.get_logger("inglenook.server")
+
+
+class Collector:
+    """Goes round the open instances. In the first round of each it also looks for what a crash has left unnamed."""
+
+    def __init__(self, instances: Instances) -> None:
+        self._instances = instances
+        self._reconciled: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def round(self) -> int:
+        """Collect the garbage of every open instance; gives how many contents went."""
+        removed = 0
+        for instance in self._instances.opened():
+            try:
+                if instance.prefix not in self._reconciled:
+                    await instance.contents.reconcile()
+                    self._reconciled.add(instance.prefix)
+                removed += await instance.contents.collect()
+            except (DomainError, OSError) as error:
+                log.warning("contents were not collected", instance=instance.domain, cause=str(error))
+        return removed
+
+    async def _run(self) -> None:
+        while True:
+            await self.round()
+            await asyncio.sleep(EVERY_SECONDS)
