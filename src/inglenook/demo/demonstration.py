@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Coroutine
@@ -93,13 +94,12 @@ async def _unless(stop: asyncio.Event, story: Coroutine[Any, Any, bool]) -> bool
 
 
 def _explain(stage: Stage, people: tuple[Person, Person]) -> None:
-    lines: list[tuple[str, str]] = []
-    for person in people:
-        lines.append((f"{person.name} logs in at", f"{person.url}/auth/login"))
-        lines.append(("with the passphrase", person.passphrase))
-    for person in people:
-        command = f"INGLENOOK_DATA={person.server.data} inglenook"
-        lines.append((f"what {person.name} has", f"{command} files tree / --domain {person.domain}"))
-    alice = people[0]
-    lines.append(("the mails", f"INGLENOOK_DATA={alice.server.data} inglenook mails"))
-    stage.farewell(lines, "The servers run until you press Ctrl-C; then everything is deleted.")
+    logins = [(person.name, f"{person.url}/auth/login", person.passphrase) for person in people]
+    program = sys.argv[0] if Path(sys.argv[0]).name == "inglenook" else "inglenook"
+    commands = [
+        f"INGLENOOK_DATA={person.server.data} {program} {words}"
+        for person in people
+        for words in (f"files tree / --domain {person.domain}", f"sharings ls --domain {person.domain}")
+    ]
+    commands.append(f"INGLENOOK_DATA={people[0].server.data} {program} mails")
+    stage.farewell(logins, commands, "The servers run until you press Ctrl-C; then everything is deleted.")

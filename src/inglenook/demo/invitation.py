@@ -104,15 +104,20 @@ async def accept(link: str, guest: Person, step: Callable[[str], None]) -> None:
     browser = Browser()
     try:
         page = await browser.visit(link)
-        step(f"opens the link: “{page.title}”, and types the address of the own server: {guest.domain}")
+        step(f"opens the link: “{headline(page)}”, and types {guest.domain}")
         page = await browser.send(page, slug=guest.url)
         if "passphrase" in page.fields:
             page = await browser.send(page, passphrase=guest.passphrase)
-            step(f"logs in there: “{page.title}”")
+            step(f"logs in at the own server: “{headline(page)}”")
         await _agree(browser, page)
         step("agrees; the two servers exchange credentials for this sharing alone")
     finally:
         await browser.close()
+
+
+def headline(page: Page) -> str:
+    """The title without the name of the server."""
+    return page.title.partition(" – ")[0]
 
 
 async def _agree(browser: Browser, page: Page) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.padding import Padding
@@ -106,13 +106,16 @@ class Stage:
             style = "green" if good else "red"
             self._console.print(Panel(f"[bold {style}]{'✓' if good else '✗'}[/]  {escape(text)}", border_style=style))
 
-    def farewell(self, lines: list[tuple[str, str]], end: str) -> None:
-        """What to do next: pairs of words and addresses or commands."""
+    def farewell(self, logins: list[tuple[str, str, str]], commands: list[str], end: str) -> None:
+        """What to do next: names with addresses and passphrases, commands to type, and how it ends."""
+        self._console.print("\n[bold]Look yourself[/]")
+        for name, address, passphrase in logins:
+            text = f"   {name:<6} [bold cyan]{escape(address)}[/]   passphrase: [bold]{escape(passphrase)}[/]"
+            self._console.print(text, soft_wrap=True)
         self._console.print()
-        table = Table.grid(padding=(0, 2))
-        for words, what in lines:
-            table.add_row(f"   {escape(words)}", f"[bold]{escape(what)}[/]")
-        self._console.print(Group(table, f"\n   [dim]{escape(end)}[/]" if end else ""), soft_wrap=True)
+        for command in commands:
+            self._console.print(f"   {command}", markup=False, soft_wrap=True)
+        self._console.print(f"\n   [dim]{escape(end)}[/]", soft_wrap=True)
 
     def save(self, path: Path) -> None:
         """Write what was shown as a picture (SVG)."""
