@@ -13,6 +13,7 @@ from inglenook.files.ranges import Failed, NotModified, Parts, Unsatisfiable, Va
 from inglenook.files.receiving import HttpRequest
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import InvalidParameter, PreconditionFailed
+from inglenook.kernel.mime import DEFAULT, check_mime
 from inglenook.kernel.names import download_disposition
 from inglenook.storage.documents.contract import Content
 from inglenook.wire import Answer
@@ -78,11 +79,21 @@ def send(
 
 def framing_policy(request: HttpRequest, item: Item) -> dict[str, str]:
     """The content security policy of a download by a secret link or a path (spec/02 §15.3, §15.6)."""
-    policy = "default-src 'none';form-action 'none';"
     framed = item.mime in ("text/plain", "application/pdf") or item.klass in FRAMED
-    if framed and request.query_params.get("Dl") != "1":
-        policy += "frame-ancestors *;"
-    return {"content-security-policy": policy}
+    ancestors = "*" if framed and request.query_params.get("Dl") != "1" else "'none'"
+    return {
+        "content-security-policy": "default-src 'none';frame-src 'none';base-uri 'none';form-action 'none';"
+        f"frame-ancestors {ancestors};"
+    }
+
+
+def media_type(item: Item) -> str:
+    """The media type that a content is sent with; one that is none (from another server) is not repeated."""
+    try:
+        check_mime(item.mime)
+    except InvalidParameter:
+        return DEFAULT
+    return item.mime
 
 
 def refuse_page(request: HttpRequest, item: Item) -> None:
@@ -104,7 +115,7 @@ def _streamed(
 ) -> Answer:
     headers["content-length"] = str(end - start)
     chunks = instance.contents.read(content, start, end)
-    return wire.streamed(chunks, status=status, media_type=item.mime, headers=headers)
+    return wire.streamed(chunks, status=status, media_type=media_type(item), headers=headers)
 
 
 def _multipart(
@@ -112,7 +123,7 @@ def _multipart(
 ) -> Answer:
     boundary = instance.env.random.bytes(16).hex()
     heads = [
-        f"--{boundary}\r\nContent-Type: {item.mime}\r\nContent-Range: bytes {start}-{end - 1}/{content.size}\r\n\r\n"
+        f"--{boundary}\r\nContent-Type: {media_type(item)}\r\nContent-Range: bytes {start}-{end - 1}/{content.size}\r\n\r\n"
         for start, end in pieces
     ]
     tail = f"--{boundary}--\r\n".encode()

@@ -11,6 +11,7 @@ import io
 import tempfile
 import zlib
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from struct import pack
@@ -47,7 +48,8 @@ FORMATS = {
     "large": Format(1920, 1080, 82),
 }
 
-_at_work = asyncio.Semaphore(2)
+_workers = ThreadPoolExecutor(2, "thumbnails")
+_under_way: dict[tuple[str, str], asyncio.Task[bool]] = {}
 
 
 def thumbnail(view: Reader, file_id: str, format: str) -> Content | None:
@@ -65,16 +67,26 @@ def can_have(item: Item) -> bool:
 async def make_thumbnails(instance: Instance, item: Item) -> bool:
     """Make all thumbnails of a file that can have them; False when the picture cannot be read.
 
-    Nothing is kept when the file has changed meanwhile. Raises NotFound when the storage has lost the content."""
+    Those who ask at the same time wait for the same work. Nothing is kept when the file has changed meanwhile.
+    Raises NotFound when the storage has lost the content."""
+    key = (instance.prefix, item.id)
+    task = _under_way.get(key)
+    if task is None:
+        task = asyncio.get_running_loop().create_task(_make(instance, item), name=f"thumbnails of {item.id}")
+        _under_way[key] = task
+        task.add_done_callback(lambda _: _under_way.pop(key, None))
+    return await asyncio.shield(task)
+
+
+async def _make(instance: Instance, item: Item) -> bool:
     content = await instance.store.read(lambda view: view.content(FILES, item.id))
     if content is None:
         raise NotFound("file does not exist")
-    async with _at_work:
-        with tempfile.NamedTemporaryFile(prefix="thumbnail-") as copy:
-            async for piece in instance.contents.read(content):
-                await asyncio.to_thread(copy.write, piece)
-            await asyncio.to_thread(copy.flush)
-            made = await asyncio.to_thread(render_all, Path(copy.name))
+    with tempfile.NamedTemporaryFile(prefix="thumbnail-") as copy:
+        async for piece in instance.contents.read(content):
+            await asyncio.to_thread(copy.write, piece)
+        await asyncio.to_thread(copy.flush)
+        made = await asyncio.get_running_loop().run_in_executor(_workers, render_all, Path(copy.name))
     received = {format: await instance.contents.receive(_once(made.get(format, b""))) for format in THUMBNAIL_FORMATS}
 
     def write(tx: Writer) -> None:
