@@ -13,7 +13,7 @@ already is answered as an echo.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -32,7 +32,8 @@ from inglenook.replication.link_state import LinkState, Retry, load_state, save_
 from inglenook.replication.outbox import Change, FileToSend, Page
 from inglenook.sharing import documents, links, tracking
 from inglenook.sharing.documents import Sharing
-from inglenook.storage.documents.contract import Reader, Record, Writer
+from inglenook.storage.contents import INLINE_BYTES
+from inglenook.storage.documents.contract import Content, Reader, Record, Writer
 
 log = structlog.get_logger("inglenook.replication")
 
@@ -87,6 +88,7 @@ class Sender:
         self._small = asyncio.Semaphore(AT_ONCE)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._trouble: UpstreamFailed | None = None
+        self._fault: BaseException | None = None
         self._sent: dict[str, str] = {}
         self._log = log.bind(instance=instance.domain, sharing=sharing_id, member=index)
 
@@ -142,8 +144,7 @@ class Sender:
             await self._send_folders(sharing)
         while True:
             self._woken.clear()
-            if self._trouble is not None:
-                raise self._trouble
+            self._check_uploads()
             sharing = await self._sharing()
             room = WINDOW - len(progress.open)
             page = Page(progress.cursor, more=False)
@@ -158,6 +159,17 @@ class Sender:
             if not progress.open:
                 await self._caught_up(sharing)
             await self._wait(progress)
+
+    @property
+    def _stopped(self) -> bool:
+        return self._trouble is not None or self._fault is not None
+
+    def _check_uploads(self) -> None:
+        """Raise what has stopped an upload: the member's server is out of reach, or a fault."""
+        if self._fault is not None:
+            raise self._fault
+        if self._trouble is not None:
+            raise self._trouble
 
     async def _sharing(self) -> Sharing:
         """The sharing as it is now. Raises Ended."""
@@ -233,14 +245,13 @@ class Sender:
         progress.cursor = page.last
         if removals:
             # a file that has left a folder must be gone from it before the folder goes (spec/05 §21.9)
-            while self._uploads and self._trouble is None:
+            while self._uploads and not self._stopped:
                 await asyncio.wait(set(self._uploads), return_when=asyncio.FIRST_COMPLETED)
-            if self._trouble is not None:
-                raise self._trouble
+            self._check_uploads()
             await self._send_changes(sharing, removals)
-        while len(progress.open) >= WINDOW and self._trouble is None:
+        while len(progress.open) >= WINDOW and not self._stopped:
             await asyncio.wait(set(self._uploads), return_when=asyncio.FIRST_COMPLETED)
-        if self._trouble is None and len(page.bulk) + len(page.files) >= BATCH // 2:
+        if not self._stopped and len(page.bulk) + len(page.files) >= BATCH // 2:
             await self._keep_checkpoint(progress)
 
     async def _send_changes(self, sharing: Sharing, changes: Sequence[Change]) -> None:
@@ -285,7 +296,14 @@ class Sender:
         progress.open[key] = file.seq
         task = asyncio.create_task(self._upload_until_still(sharing, file, progress, key))
         self._uploads.add(task)
-        task.add_done_callback(self._uploads.discard)
+        task.add_done_callback(self._upload_ended)
+
+    def _upload_ended(self, task: asyncio.Task[None]) -> None:
+        """Forget an upload; a fault in it is one of the sender."""
+        self._uploads.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = fault
+            self.wake()
 
     async def _upload_until_still(self, sharing: Sharing, file: FileToSend, progress: Progress, key: str) -> None:
         try:
@@ -323,22 +341,26 @@ class Sender:
         upload_key = answer.get("key") if isinstance(answer, dict) else None
         if not isinstance(upload_key, str) or file.content is None:
             raise Refused(response)
-        content = file.content
-
-        def stream() -> AsyncIterator[bytes]:
-            return self.instance.contents.read(content)
-
+        body = await self._body_of(file.content)
+        if body is None:
+            return
         response = await self.instance.peers.authorized(
             self.link,
             "PUT",
             f"/sharings/{self.sharing_id}/io.cozy.files/{quote(upload_key, safe='')}?from={sender}",
             headers={"Content-Type": file.mime or "application/octet-stream", "Accept": JSON},
-            body=stream,
+            body=body,
             timeout=TRANSFER,
             refresh=False,
         )
         self._judge(response)
         await self._taken(f"{outbox.FILES}/{file.id}")
+
+    async def _body_of(self, content: Content) -> bytes | Callable[[], AsyncIterator[bytes]] | None:
+        """The bytes of a content; None when it was replaced in the meantime: the newer state is next in the feed."""
+        if content.size > INLINE_BYTES:
+            return lambda: self.instance.contents.read(content)
+        return await self.instance.store.read(lambda view: view.content_bytes(content.sha256))
 
     async def _call(self, method: str, path: str, body: object, *, seconds: float = 10.0) -> PeerResponse:
         """One exchange in JSON. Raises Refused for a 4xx or 5xx about the document, UpstreamFailed for the server."""
