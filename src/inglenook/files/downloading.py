@@ -123,7 +123,8 @@ def _multipart(
 ) -> Answer:
     boundary = instance.env.random.bytes(16).hex()
     heads = [
-        f"--{boundary}\r\nContent-Type: {media_type(item)}\r\nContent-Range: bytes {start}-{end - 1}/{content.size}\r\n\r\n"
+        f"--{boundary}\r\nContent-Type: {media_type(item)}\r\n"
+        f"Content-Range: bytes {start}-{end - 1}/{content.size}\r\n\r\n"
         for start, end in pieces
     ]
     tail = f"--{boundary}--\r\n".encode()
