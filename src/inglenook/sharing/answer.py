@@ -22,7 +22,7 @@ from inglenook.kernel import jsonapi, xor
 from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, UpstreamFailed
 from inglenook.kernel.members import WAITING, Event, State, next_state
 from inglenook.peers.transport import PeerResponse
-from inglenook.sharing import documents, folder, members_list, organizations, rights, triggers
+from inglenook.sharing import documents, folder, members_list, organizations, rights, shortcuts, triggers
 from inglenook.sharing.documents import NO_MEMBER, WRONG_STATE, AccessToken, Body, Credentials, OAuthClient, Sharing
 from inglenook.storage.documents.contract import Document, Reader, Writer
 from inglenook.wire import JSONAPI
@@ -291,6 +291,8 @@ def take_reply(tx: Writer, instance: Instance, sharing_id: str, client_id: str, 
     sharing.active = True
     sharing.initial_sync = not sharing.drive and sharing.initial_number_of_files_to_sync > 0
     triggers.show(sharing, instance.env.random)
+    if shortcuts.existing(tx, sharing) is not None:
+        shortcuts.mark_seen(tx, sharing.shortcut_id, instance.env.clock.timestamp())
     documents.save(tx, sharing)
     rule = sharing.files_rule()
     if not sharing.drive and rule is not None and not rule.mime and not sharing.initial_sync:

@@ -38,7 +38,8 @@ async def attempt_claim(instance: Instance, claim: Claim, step: Step) -> Outcome
         await instance.store.write(lambda tx: steps.postpone(tx, claim, now, next_try, error))
         return outcome
     if outcome is not Outcome.DONE:
-        log.warning(
+        tell = log.info if outcome is Outcome.REFUSED else log.warning
+        tell(
             "sharing step ended", instance=instance.domain, sharing=waiting.sharing, step=waiting.step,
             member=waiting.member, cause=error or "refused",
             effect=step.on_refused if outcome is Outcome.REFUSED else step.on_given_up,

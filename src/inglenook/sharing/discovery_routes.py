@@ -9,6 +9,7 @@ from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.identity.translations import translate
 from inglenook.kernel.errors import BadRequest, Conflict, DomainError, NotFound
+from inglenook.kernel.members import State
 from inglenook.sharing import discovery, documents
 from inglenook.sharing.answer import INVALID_URL
 from inglenook.sharing.client_routes import Http
@@ -37,10 +38,10 @@ async def ask(sharing_id: str, request: Http, instance: Instance, caller: Caller
     if invitee.member.instance:
         address = documents.origin_of(invitee.member.instance)
         try:
-            if invitee.member.status != "seen":
-                await discovery.register(instance, invitee, address)
+            await discovery.register(instance, invitee, address)
         except DomainError:
-            return _form(caller, sharing, invitee.member, fields)
+            if invitee.member.status != State.SEEN:  # who has seen it may have the request already
+                return _form(caller, sharing, invitee.member, fields)
         return redirect(discovery.authorize_url(address, sharing_id, invitee.state, fields["shortcut"]), 302)
     return _form(caller, sharing, invitee.member, fields)
 

@@ -7,17 +7,18 @@ in the stored document only: `resource` is what clients see, and `public_body` w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from inglenook.kernel import jsonapi, xor
+from inglenook.kernel.collation import raw_key
 from inglenook.kernel.errors import BadRequest, Conflict, NotFound
 from inglenook.kernel.jsonapi import Reference
 from inglenook.kernel.rules import SharingRule
-from inglenook.storage.documents.contract import Document, Reader, Writer
+from inglenook.storage.documents.contract import Document, Index, Reader, Writer
 
 DOCTYPE = "io.cozy.sharings"
 FILES = "io.cozy.files"
@@ -30,6 +31,16 @@ ALREADY_ACCEPTED = "Sharing already accepted by this recipient"
 
 Body = dict[str, Any]
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+def _doctype_keys(doc_id: str, body: Body) -> Iterable[bytes]:
+    rules = body.get("rules")
+    for rule in rules if isinstance(rules, list) else ():
+        if isinstance(rule, dict) and not rule.get("local"):
+            yield raw_key(str(rule.get("doctype", "")))
+
+
+BY_DOCTYPE = Index("sharings-by-doctype", DOCTYPE, _doctype_keys)
 
 
 class OAuthClient(msgspec.Struct, kw_only=True):

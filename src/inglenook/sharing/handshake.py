@@ -8,6 +8,7 @@
     leave-notice    tells the owner that the local user has left         the owner still lists him
     follow-contact  a contact entered or left a group of the sharing     nothing changes
     rename-group    a group of the sharing has a new name                the old name stays
+    send-key        tells the owner of an organization our public key    he cannot confirm us
     auto-accept     accepts a drive from somebody who is trusted         the drive waits for its user
 
 How a member's status moves is the table in `kernel.members`.
@@ -25,6 +26,7 @@ from inglenook.sharing import (
     description,
     invitations,
     members_list,
+    organizations,
     revocation,
     steps,
     trust,
@@ -39,6 +41,7 @@ STEPS: Mapping[str, Step] = {
     revocation.LEAVE_NOTICE: revocation.LEAVE_LINE,
     contact_groups.FOLLOW: contact_groups.FOLLOW_LINE,
     contact_groups.RENAME: contact_groups.RENAME_LINE,
+    organizations.STEP: organizations.LINE,
     trust.STEP: trust.LINE,
 }
 

@@ -12,6 +12,8 @@ from inglenook.sharing import wording
 from inglenook.sharing.documents import Member, Sharing
 from inglenook.storage.documents.contract import Reader, Writer
 
+ANNOUNCED_PER_HOUR = 200  # as many as jobs of mails in the reference (spec/04 §28)
+
 
 def queue(tx: Writer, instance: Instance, sharing: Sharing, member: Member, link: str) -> None:
     """Invite somebody by mail, in the name of the local user."""
@@ -50,6 +52,15 @@ def announce(tx: Writer, instance: Instance, sharing: Sharing, link: str) -> Non
         "SharingLink": link,
     }
     letters.post(tx, "notifications_sharing", values, instance.env.clock.now().timestamp())
+
+
+async def may_announce(instance: Instance) -> bool:
+    """Whether a mail may go out for one more request: anybody can send requests, and none shall flood a mailbox."""
+    hour = int(instance.env.clock.now().timestamp() // 3600)
+    key = f"sharing-announced/{instance.prefix}/{hour}"
+    count = await instance.ephemeral.get(key) or 0
+    await instance.ephemeral.put(key, count + 1, 3600.0)
+    return count < ANNOUNCED_PER_HOUR
 
 
 def identity_of(view: Reader, instance: Instance) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from inglenook.wire import JSONAPI
 
 STEP = "invite"
 CANNOT_BE_SENT = "The invitation cannot be sent"
-REST = 20.0  # seconds until the runner takes up what the route has not finished
+REST = 30.0  # seconds until the runner takes up what the route has not finished
 
 
 def queue(tx: Writer, instance: Instance, sharing: Sharing, indexes: Iterable[int]) -> list[str]:

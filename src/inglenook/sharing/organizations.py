@@ -9,15 +9,24 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from inglenook.identity import letters
 from inglenook.identity.instance import SETTINGS, VAULT_SETTINGS, Instance
-from inglenook.sharing import rights
-from inglenook.sharing.documents import ORGANIZATIONS, Body, Member, Sharing
-from inglenook.storage.documents.contract import Document, Reader, Writer
+from inglenook.kernel import jsonapi
+from inglenook.kernel.collation import raw_key
+from inglenook.sharing import attempts, documents, links, rights, steps
+from inglenook.sharing.documents import BY_DOCTYPE, ORGANIZATIONS, Body, Member, Sharing
+from inglenook.sharing.steps import Claim, Outcome
+from inglenook.storage.documents.contract import Change, Document, Reader, Writer
+from inglenook.wire import JSONAPI
 
 CONTACTS = "com.bitwarden.contacts"
 CIPHERS = "com.bitwarden.ciphers"
+ANSWER_TYPE = "io.cozy.sharings.answer"
 INVITED, ACCEPTED, CONFIRMED = 0, 1, 2
+STEP = "send-key"
+MOST = 1000
 PAGE = 200
 
 
@@ -59,6 +68,50 @@ def take_key(tx: Writer, instance: Instance, sharing: Sharing, index: int, sent:
             "Link": instance.app_url(sharing.app_slug or "passwords"),
         }
         letters.post(tx, "sharing_to_confirm", values, instance.env.clock.now().timestamp())
+
+
+# -- the local user has got keys
+
+
+def follow_keys(tx: Writer, change: Change) -> None:
+    """The store's hook: the first keys of the local user are told to the owners of his shared organizations."""
+    if change.new.doctype != SETTINGS or change.new.id != VAULT_SETTINGS or change.new.deleted:
+        return
+    had = change.old.body.get("public_key") if change.old is not None else None
+    if had or not change.new.body.get("public_key"):
+        return
+    for sharing in reading_organizations(tx):
+        if sharing.active and not sharing.owner:
+            steps.queue(tx, 0.0, STEP, sharing.id, 0, instance=sharing.members[0].instance)
+
+
+def reading_organizations(view: Reader) -> list[Sharing]:
+    """The sharings about password organizations."""
+    key = raw_key(ORGANIZATIONS)
+    found = view.index_docs(BY_DOCTYPE, start=key, end=key + b"\0", limit=MOST)
+    return [documents.of_document(document) for _, document in found]
+
+
+async def send_key(instance: Instance, claim: Claim) -> Outcome:
+    """Tell the owner of an organization the key of the local user."""
+    sharing = await instance.store.read(lambda view: documents.get(view, claim.waiting.sharing))
+    if sharing is None or sharing.owner or not sharing.active:
+        return Outcome.DONE
+    attributes = {"bitwarden": await my_key(instance)}
+    response = await instance.peers.authorized(
+        links.peer_link(instance, sharing, 0),
+        "POST",
+        f"/sharings/{sharing.id}/public-key",
+        headers={"Accept": JSONAPI, "Content-Type": JSONAPI},
+        body=msgspec.json.encode(jsonapi.document(jsonapi.resource(ANSWER_TYPE, sharing.id, attributes))),
+    )
+    return attempts.judge(response.status)
+
+
+LINE = steps.Step(send_key, on_refused="the owner cannot confirm the member", on_given_up="the owner keeps no key")
+
+
+# -- leaving
 
 
 def remove_member(tx: Writer, sharing: Sharing, index: int) -> None:

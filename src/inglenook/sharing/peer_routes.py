@@ -11,6 +11,7 @@ import hmac
 import msgspec
 from litestar import delete, post, put
 
+from inglenook.identity import forms
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
@@ -54,6 +55,8 @@ async def take_request(sharing_id: str, request: Http, instance: Instance) -> An
     if with_shortcut and url:
         shortcuts.check_url(url)
 
+    announced = with_shortcut and await invitation_mail.may_announce(instance)
+
     def write(tx: Writer) -> Sharing:
         sharing = requests.receive(tx, received, instance.env.clock.timestamp())
         if sharing.drive and query.get("interactive") != "true":
@@ -62,7 +65,8 @@ async def take_request(sharing_id: str, request: Http, instance: Instance) -> An
             target = requests.target_of_shortcut(instance, sharing, url)
             shortcuts.place(tx, instance, sharing, target, shortcuts.NEW)
             documents.save(tx, sharing)
-            invitation_mail.announce(tx, instance, sharing, target)
+            if announced:
+                invitation_mail.announce(tx, instance, sharing, target)
         return sharing
 
     sharing = await instance.store.write(write)
@@ -174,6 +178,8 @@ async def take_description(sharing_id: str, request: Http, instance: Instance, c
     _, index = await require_peer(caller, sharing_id, "POST")
     if index != 0:
         raise BadRequest(WRONG_STATE)
+    if not forms.content_type(request).endswith("json"):
+        raise BadRequest(description.NOT_JSON)
     text = description.parse(await read_body(request, BODY_LIMIT))
     await instance.store.write(lambda tx: description.change(tx, sharing_id, text))
     return no_content()

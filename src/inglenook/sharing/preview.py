@@ -14,10 +14,10 @@ from typing import Any
 from inglenook.identity import permission_documents, tokens
 from inglenook.identity.instance import Instance
 from inglenook.identity.permission_documents import PERMISSIONS
-from inglenook.kernel.errors import BadRequest, DocumentNotFound, ExpiredToken, InvalidToken, NotFound
+from inglenook.kernel.errors import AuthError, BadRequest, DocumentNotFound, ExpiredToken, InvalidToken, NotFound
 from inglenook.kernel.members import WAITING, Event, State, next_state
 from inglenook.kernel.permissions import VERBS, PermissionSet, Rule
-from inglenook.sharing import documents
+from inglenook.sharing import documents, rights
 from inglenook.sharing.documents import DOCTYPE, NO_MEMBER, Body, Member, Sharing
 from inglenook.storage.documents.contract import Document, Reader, Writer
 
@@ -190,6 +190,35 @@ async def greet_member(instance: Instance, sharing_id: str, member_key: str) -> 
     if next_state(member.status, Event.CODE_USED) != member.status:
         member = await instance.store.write(see)
     return documents.member_body(member)
+
+
+async def page_token(instance: Instance, sharecode: str) -> str:
+    """The token that the preview page of an app is given for the `sharecode` of its address (spec/04 §9.5): the long
+    code for a short one, or the interact code of a member who may write from his own server; other codes as they are."""
+
+    def find(view: Reader) -> tuple[str, str, str]:
+        try:
+            code = permission_documents.long_code(view, sharecode.removesuffix("."))
+            document = permission_documents.by_code(view, code)
+        except AuthError:
+            return sharecode, "", ""
+        if document.body.get("type") != PREVIEW:
+            return sharecode, "", ""
+        key = next((key for key, value in document.body.get("codes", {}).items() if value == code), "")
+        return code, str(document.body.get("source_id", "")).removeprefix(f"{DOCTYPE}/"), key
+
+    def act(tx: Writer) -> str | None:
+        sharing = documents.get(tx, sharing_id)
+        index = member_of_key(sharing, key) if sharing is not None else None
+        if sharing is None or index is None or not sharing.owner:
+            return None
+        member = sharing.members[index]
+        if not member.instance or member.status == State.REVOKED or rights.is_read_only(sharing, index):
+            return None
+        return interact_code(tx, instance, sharing, index)
+
+    code, sharing_id, key = await instance.store.read(find)
+    return (await instance.store.write(act) if sharing_id else None) or code
 
 
 def link_for(view: Reader, instance: Instance, sharing: Sharing, index: int, state: str) -> str:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from inglenook.kernel.collation import raw_key
 from inglenook.sharing import documents, tracking
 from inglenook.sharing.contact_groups import BY_GROUP
-from inglenook.sharing.documents import DOCTYPE, Body, Sharing
+from inglenook.sharing.documents import BY_DOCTYPE, Body, Sharing
 from inglenook.sharing.shortcuts import BY_STATUS
-from inglenook.storage.documents.contract import Index, Reader
+from inglenook.storage.documents.contract import Reader
 
 PAGE = 100
 
 
-def _doctype_keys(doc_id: str, body: Body) -> Iterable[bytes]:
-    rules = body.get("rules")
-    for rule in rules if isinstance(rules, list) else ():
-        if isinstance(rule, dict) and not rule.get("local"):
-            yield raw_key(str(rule.get("doctype", "")))
-
-
-BY_DOCTYPE = Index("sharings-by-doctype", DOCTYPE, _doctype_keys)
 SHARING_INDEXES = (BY_DOCTYPE, BY_GROUP, BY_STATUS)
 
 
