@@ -103,24 +103,26 @@ async def accept(link: str, guest: Person, step: Callable[[str], None]) -> None:
     """Follow the link as the guest; `step` is told what has happened. Raises RequestRefused, aiohttp.ClientError."""
     browser = Browser()
     try:
-        page = await browser.visit(link)
-        step(f"opens the link: “{headline(page)}”, and types {guest.domain}")
-        page = await browser.send(page, slug=guest.url)
-        if "passphrase" in page.fields:
-            page = await browser.send(page, passphrase=guest.passphrase)
-            step(f"logs in at the own server: “{headline(page)}”")
-        await _agree(browser, page)
+        page = await to_consent(browser, link, guest, step)
+        await browser.send(page)
         step("agrees; the two servers exchange credentials for this sharing alone")
     finally:
         await browser.close()
 
 
+async def to_consent(browser: Browser, link: str, guest: Person, step: Callable[[str], None]) -> Page:
+    """Follow the link up to the page on which the guest agrees by sending its form. Raises as `accept`."""
+    page = await browser.visit(link)
+    step(f"opens the link: “{headline(page)}”, and types {guest.domain}")
+    page = await browser.send(page, slug=guest.url)
+    if "passphrase" in page.fields:
+        page = await browser.send(page, passphrase=guest.passphrase)
+        step(f"logs in at the own server: “{headline(page)}”")
+    if not page.action.startswith("/auth/authorize/sharing"):
+        raise aiohttp.ClientPayloadError(f"There is nothing to agree to on {page.url.path}: {page.title}")
+    return page
+
+
 def headline(page: Page) -> str:
     """The title without the name of the server."""
     return page.title.partition(" – ")[0]
-
-
-async def _agree(browser: Browser, page: Page) -> None:
-    if not page.action.startswith("/auth/authorize/sharing"):
-        raise aiohttp.ClientPayloadError(f"There is nothing to agree to on {page.url.path}: {page.title}")
-    await browser.send(page)

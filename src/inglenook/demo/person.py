@@ -88,11 +88,15 @@ class Person:
 
     # -- requests
 
+    def headers(self, kind: str) -> dict[str, str]:
+        """The headers of a request with the token whose body has this media type."""
+        return {"Authorization": f"Bearer {self._token}", "Accept": JSON_API, "Content-Type": kind}
+
     def open(self, method: str, path: str, *, body: Any = None, kind: str = JSON_API, length: int | None = None) -> Any:
         """A request with the token, as a context that gives the answer."""
         if self._http is None:
             self._http = new_session()
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": JSON_API, "Content-Type": kind}
+        headers = self.headers(kind)
         if length is not None:
             headers["Content-Length"] = str(length)
         return self._http.request(method, self.url + path, data=body, headers=headers)

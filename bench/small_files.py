@@ -1,0 +1,108 @@
+"""The first copy of many small files: wall time, and CPU time of both servers.
+
+Inglenook: from the consent of the recipient until the last file is in the listing of the other server.
+Syncthing: from letting two devices that have scanned their folders connect until the last file is in place.
+Floor: one client puts the same bytes to a bare server, eight at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import aiohttp
+
+from bench.figures import FLOOR, OURS, SYNCTHING, Figure, Say, Size
+from bench.floor import floor_server
+from bench.inglenook_pair import two_servers
+from bench.syncthing_pair import installed, two_devices
+from bench.usage import observed
+from bench.waiting import until
+
+AT_ONCE = 8
+TITLE = "Many small files"
+
+Measured = tuple[float, float]
+"""Seconds by the clock, seconds of CPU."""
+
+
+async def measure(size: Size, folder: Path, say: Say) -> list[Figure]:
+    """Both figures."""
+    contents = [os.urandom(size.file_size) for _ in range(size.files)]
+    found: dict[str, Measured] = {}
+    say(FLOOR)
+    found[FLOOR] = await floor(contents, folder / FLOOR)
+    if installed():
+        say(SYNCTHING)
+        found[SYNCTHING] = await syncthing(contents, folder / SYNCTHING)
+    say(OURS)
+    found[OURS] = await inglenook(contents, folder / OURS)
+    work = f"{size.files} files of {size.file_size // 1000} KB, first copy"
+    wall = {name: values[0] for name, values in found.items()}
+    cpu = {name: values[1] for name, values in found.items()}
+    return [
+        Figure(work, "s", wall, "Syncthing's, then half of it; 3x on the plain wire"),
+        Figure(f"{work}: CPU of both", "CPU s", cpu, "3 with batches; 8 on the plain wire"),
+    ]
+
+
+async def inglenook(contents: list[bytes], folder: Path) -> Measured:
+    """Two servers."""
+    async with two_servers(folder) as pair:
+        shared = await pair.alice.make_folder(TITLE)
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def upload(number: int, content: bytes) -> None:
+            async with limit:
+                await pair.alice.write(name_of(number), content, shared)
+
+        await asyncio.gather(*(upload(number, content) for number, content in enumerate(contents)))
+        link = await pair.invite(TITLE, shared)
+        async with pair.about_to_accept(link) as agree, observed(*pair.pids) as usage:
+            started = time.monotonic()
+            await agree()
+
+            async def all_there() -> bool:
+                return await pair.count_at_bob() >= len(contents)
+
+            await until(all_there, every=0.05)
+            wall = time.monotonic() - started
+        return wall, usage.cpu
+
+
+async def syncthing(contents: list[bytes], folder: Path) -> Measured:
+    """Two devices."""
+    async with two_devices(folder) as pair:
+        await pair.connect(paused=True)
+        for number, content in enumerate(contents):
+            (pair.one.files / name_of(number)).write_bytes(content)
+        await pair.scan(pair.one)
+        async with observed(*pair.pids) as usage:
+            started = time.monotonic()
+            await pair.connect(paused=False)
+            await until(lambda: pair.other.count() >= len(contents), every=0.02)
+            wall = time.monotonic() - started
+        return wall, usage.cpu
+
+
+async def floor(contents: list[bytes], folder: Path) -> Measured:
+    """A client in this process and a bare server; the CPU time is that of both."""
+    async with floor_server(folder) as server, aiohttp.ClientSession() as http:
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def put(number: int, content: bytes) -> None:
+            async with limit, http.put(f"{server.origin}/file/{name_of(number)}", data=content) as response:
+                assert response.status == 201, response.status
+
+        async with observed(server.pid) as usage:
+            own, started = time.process_time(), time.monotonic()
+            await asyncio.gather(*(put(number, content) for number, content in enumerate(contents)))
+            wall, own = time.monotonic() - started, time.process_time() - own
+        return wall, usage.cpu + own
+
+
+def name_of(number: int) -> str:
+    """The name of a file."""
+    return f"file-{number:05d}.bin"
