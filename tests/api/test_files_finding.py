@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from tests.api.drawer import ROOT, TRASH, Drawer, error
 from tests.servers import Person
+
+from inglenook.files.feed import FeedOptions, FilesFeed, SeenFrom
 
 
 @pytest.fixture
@@ -213,3 +216,24 @@ def test_what_a_device_leaves_out_looks_deleted_to_it(alice: Person, drawer: Dra
     drawer.ok("DELETE", f"/files/{sub['id']}/relationships/not_synchronized_on", json_body=reference)
     rows = feed(drawer, since=since, include_docs="true")["results"]
     assert not any(row.get("deleted") for row in rows)
+
+
+def test_through_a_drive_everything_else_looks_deleted(alice: Person, drawer: Drawer) -> None:
+    since = feed(drawer)["last_seq"]
+    root = drawer.mkdir("shared")
+    inside = drawer.upload("inside", into=root["id"])
+    outside = drawer.upload("outside")
+
+    def rows(seen_from: SeenFrom) -> dict[str, Any]:
+        options = FeedOptions.read({"since": since})
+        reading = FilesFeed(options, seen_from=seen_from)
+        page = alice.server.do(lambda _: alice.instance.store.read(reading.page))
+        return {row["id"]: row for row in map(json.loads, page)}
+
+    seen = rows(SeenFrom(root["id"], "drive1"))
+    assert seen[inside["id"]]["doc"].items() >= {"driveId": "drive1", "path": f"{drawer.path}/shared/inside"}.items()
+    for id in (root["id"], outside["id"]):
+        assert seen[id]["deleted"] is True
+        assert set(seen[id]["doc"]) == {"_id", "_rev", "_deleted"}
+    (only,) = rows(SeenFrom(outside["id"], "drive2", is_file=True)).values()
+    assert only["doc"].items() >= {"_id": outside["id"], "driveId": "drive2"}.items()

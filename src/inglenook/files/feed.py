@@ -1,6 +1,6 @@
 """The changes feed of files, with paths and filters that `/data` does not have (spec/02 §14.8).
 
-`seen_from` narrows it to one directory, as a shared drive shows it: everything else looks deleted (spec/06 §7.18).
+`seen_from` narrows it to one directory, as a shared drive shows it: everything else looks deleted (spec/06 §8).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from inglenook.documents import sequences
 from inglenook.documents.presenting import project
-from inglenook.files.documents import FILES, TRASH_ID, Item
+from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, Item
 from inglenook.files.left_out import is_left_out
 from inglenook.files.tree import Lineage
 from inglenook.kernel.errors import BadRequest
@@ -21,7 +21,7 @@ from inglenook.storage.documents.contract import Body, Document, DocumentStore, 
 PAGE = 200
 MOST = 10_000
 PARAMETERS = frozenset(
-    {"since", "limit", "include_docs", "fields", "include_file_path", "skip_deleted", "skip_trashed", "bearer_token"}
+    {"since", "limit", "include_docs", "fields", "include_file_path", "skip_deleted", "skip_trashed"}
 )
 _DESIGN = "_design/"
 _encode = msgspec.json.Encoder().encode
@@ -69,17 +69,20 @@ class FeedOptions:
 
 @dataclass(frozen=True, slots=True)
 class SeenFrom:
-    """The drive through which a feed is read: the directory that it shares, and the id of the sharing."""
+    """The drive through which a feed is read: the directory or file that it shares, and the id of the sharing.
+
+    Of a shared file only its own changes are told (spec/06 §8)."""
 
     root_id: str
     drive_id: str
+    is_file: bool = False
 
 
 class FilesFeed:
     """One reading of the feed: pages of rows; then `last_seq` and `pending` end the answer."""
 
     def __init__(self, options: FeedOptions, *, client_id: str = "", seen_from: SeenFrom | None = None) -> None:
-        self.options = options
+        self.options = replace(options, include_docs=True) if seen_from else options
         self.done = False
         self.last_seq = 0
         self.pending = 0
@@ -100,7 +103,7 @@ class FilesFeed:
         for position, entry in enumerate(entries):
             self._read += 1
             at = entry.seq
-            if not entry.id.startswith(_DESIGN):
+            if self._is_told(entry.id):
                 row = self._row(lineage, entry, documents[position] if documents else None)
                 if row is not None:
                     rows.append(row)
@@ -111,6 +114,13 @@ class FilesFeed:
             self.last_seq = at if full else max(current, at)
             self.pending = view.pending(FILES, at) if full else 0
         return rows
+
+    def _is_told(self, id: str) -> bool:
+        if self._seen_from is None:
+            return not id.startswith(_DESIGN)
+        if self._seen_from.is_file:
+            return id == self._seen_from.root_id
+        return id != ROOT_ID and not id.startswith(_DESIGN)
 
     def _row(self, lineage: Lineage, entry: FeedEntry, document: Document | None) -> bytes | None:
         if entry.deleted:
@@ -136,7 +146,8 @@ class FilesFeed:
     def _is_hidden(self, lineage: Lineage, item: Item) -> bool:
         if self._client_id and is_left_out(lineage, self._client_id, item):
             return True
-        return self._seen_from is not None and not lineage.below(item, self._seen_from.root_id)
+        seen_from = self._seen_from
+        return seen_from is not None and not seen_from.is_file and not lineage.below(item, seen_from.root_id)
 
     def _projected(self, whole: Body) -> Body | None:
         if not self.options.include_docs:
