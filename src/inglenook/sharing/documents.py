@@ -329,8 +329,13 @@ def _objects(value: Any) -> list[Body]:
     return msgspec.convert(value, list[Body])
 
 
+@cache
+def _members_of(kind: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind)) - {"unknown"}
+
+
 def _open(kind: type[S], body: Mapping[str, Any]) -> S:
-    names = {field.encode_name for field in msgspec.structs.fields(kind)} - {"unknown"}
+    names = _members_of(kind)
     known = {key: value for key, value in body.items() if key in names and value is not None}
     return msgspec.convert({**known, "unknown": {k: v for k, v in body.items() if k not in names}}, kind)
 
