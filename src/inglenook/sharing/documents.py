@@ -8,6 +8,7 @@ in the stored document only: `resource` is what clients see, and `public_body` w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
