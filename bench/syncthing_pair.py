@@ -112,7 +112,7 @@ def installed() -> bool:
 @contextlib.asynccontextmanager
 async def two_devices(folder: Path, *, watcher_delay: int = 1) -> AsyncGenerator[Devices]:
     """Both devices, running and connected inside the context. `watcher_delay` in seconds; 10 is the default."""
-    one, other = (Device(name, folder / name, folder / f"{name}-files", *_ports(2)) for name in ("one", "other"))
+    one, other = (Device(name, folder / name, folder / f"{name}-files", *_two_ports()) for name in ("one", "other"))
     devices = (one, other)
     for device in devices:
         device.files.mkdir(parents=True)
@@ -175,12 +175,12 @@ async def _run(*words: str) -> str:
     return output.decode().strip()
 
 
-def _ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
+def _two_ports() -> tuple[int, int]:
+    probes = (socket.socket(), socket.socket())
     try:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        return probes[0].getsockname()[1], probes[1].getsockname()[1]
     finally:
         for probe in probes:
             probe.close()
