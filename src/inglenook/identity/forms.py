@@ -44,7 +44,7 @@ async def read_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """A body that is a JSON object. Raises BadRequest for any other, TooLarge."""
     try:
         value = msgspec.json.decode(await read_body(request, _LIMIT))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(MALFORMED) from error
     if not isinstance(value, dict):
         raise BadRequest(MALFORMED)

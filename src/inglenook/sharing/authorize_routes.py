@@ -10,8 +10,8 @@ from inglenook.identity.caller import Caller
 from inglenook.identity.csrf import Csrf
 from inglenook.identity.instance import Instance
 from inglenook.identity.translations import translate
-from inglenook.kernel.errors import BadRequest, NotFound, UpstreamFailed
-from inglenook.sharing import answer, documents, landing, requests, rights, shortcuts
+from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, UpstreamFailed
+from inglenook.sharing import answer, bodies, documents, landing, requests, rights, shortcuts
 from inglenook.sharing.answer import OwnerRefused
 from inglenook.sharing.client_routes import Http
 from inglenook.sharing.documents import ORGANIZATIONS, Sharing
@@ -108,8 +108,8 @@ async def _preview_url(instance: Instance, sharing: Sharing, state: str) -> str:
     if not response.ok:
         raise OwnerRefused(response.status)
     try:
-        return shortcuts.check_url(msgspec.convert(response.json(), Preview).url)
-    except (msgspec.ValidationError, BadRequest) as error:
+        return shortcuts.check_url(bodies.decode(response.body, Preview).url)
+    except (InvalidParameter, BadRequest) as error:
         raise OwnerRefused(0) from error
 
 

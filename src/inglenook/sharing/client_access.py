@@ -24,6 +24,8 @@ async def require_full_rights(caller: Caller, rules: Iterable[SharingRule]) -> P
     permit = await caller.permit()
     if permit.kind not in CLIENTS:
         raise BadCredentials(WRONG_AUDIENCE)
+    if permit.client_kind == "sharing":
+        raise Forbidden
     if not permit.permissions.includes(PermissionSet(tuple(_needed(rule, VERBS) for rule in rules))):
         raise Forbidden
     return permit

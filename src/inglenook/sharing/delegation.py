@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from inglenook.kernel.jsonapi import MALFORMED, Object
 from inglenook.kernel.members import FIRST_STATE_BY_RECIPIENT, WAITING, Event, State, next_state
 from inglenook.peers.transport import PeerResponse
 from inglenook.sharing import (
+    bodies,
     documents,
     folder,
     invitation_mail,
@@ -182,8 +184,8 @@ def parse(relationships: Object) -> Delegated:
 def parse_states(response: PeerResponse) -> dict[str, str]:
     """The states that the owner's server gives. Raises UpstreamFailed."""
     try:
-        return msgspec.json.decode(response.body, type=dict[str, str])
-    except msgspec.MsgspecError as error:
+        return bodies.decode(response.body, dict[str, str])
+    except BadRequest as error:
         raise UpstreamFailed(REQUEST_FAILED) from error
 
 
@@ -305,10 +307,10 @@ def keep_delegated(
 
 def _words(response: PeerResponse) -> str:
     try:
-        match response.json():
+        match bodies.decode(response.body, dict[str, Any]):
             case {"errors": [{"detail": str(detail)}, *_]} | {"error": str(detail)}:
                 return detail
             case _:
                 return ""
-    except UpstreamFailed:
+    except BadRequest:
         return ""

@@ -7,7 +7,7 @@ import msgspec
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest
 from inglenook.kernel.members import State
-from inglenook.sharing import attempts, documents, links, steps
+from inglenook.sharing import attempts, bodies, documents, links, steps
 from inglenook.sharing.documents import Sharing
 from inglenook.sharing.steps import Claim, Outcome
 from inglenook.storage.documents.contract import Writer
@@ -26,10 +26,7 @@ class Metadata(msgspec.Struct):
 
 def parse(body: bytes) -> str:
     """A description that another server sends, trimmed. Raises BadRequest."""
-    try:
-        text = msgspec.json.decode(body, type=Metadata).description.strip()
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadRequest(NOT_JSON) from error
+    text = bodies.decode(body, Metadata, NOT_JSON).description.strip()
     if len(text.encode()) > MAX_BYTES:
         raise BadRequest(TOO_LONG)
     return text

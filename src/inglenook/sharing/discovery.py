@@ -14,7 +14,7 @@ from inglenook.kernel.errors import BadRequest, Conflict, DomainError, NotFound,
 from inglenook.kernel.members import WAITING, State
 from inglenook.peers import addresses
 from inglenook.peers.errors import PeerForbiddenAddress
-from inglenook.sharing import documents, invitations, links, preview
+from inglenook.sharing import bodies, documents, invitations, links, preview
 from inglenook.sharing.answer import INVALID_URL
 from inglenook.sharing.documents import NO_MEMBER, WRONG_STATE, Member, Sharing
 from inglenook.storage.documents.contract import Reader, Writer
@@ -192,12 +192,15 @@ async def forward(instance: Instance, sharing: Sharing, state: str, address: str
             headers={"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},
             body=urlencode(form).encode(),
         )
-        if response.status == 404:
-            raise NotFound(NO_MEMBER)
-        if not response.ok:
-            raise InvalidAddress
-        answer = msgspec.convert(response.json(), Redirect)
-    except (UpstreamFailed, msgspec.ValidationError) as error:
+    except UpstreamFailed as error:
+        raise RequestFailed from error
+    if response.status == 404:
+        raise NotFound(NO_MEMBER)
+    if not response.ok:
+        raise InvalidAddress
+    try:
+        answer = bodies.decode(response.body, Redirect)
+    except BadRequest as error:
         raise RequestFailed from error
     if not answer.redirect.startswith(("http://", "https://")):
         raise RequestFailed

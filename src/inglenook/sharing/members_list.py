@@ -16,7 +16,7 @@ from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest
 from inglenook.kernel.jsonapi import MALFORMED
 from inglenook.kernel.members import State
-from inglenook.sharing import attempts, documents, links, preview, shortcuts, steps
+from inglenook.sharing import attempts, bodies, documents, links, preview, shortcuts, steps
 from inglenook.sharing.documents import FILES, WRONG_STATE, Body, Member, Sharing
 from inglenook.sharing.members import MAX_MEMBERS, STATUSES
 from inglenook.sharing.steps import Claim, Outcome
@@ -102,11 +102,11 @@ class Listed(msgspec.Struct, kw_only=True):
 
 def parse(body: bytes) -> Listed:
     """Read a list. Raises BadRequest."""
+    listed = bodies.decode(body, Listed)
     try:
-        listed = msgspec.json.decode(body, type=Listed)
         _ = [documents.parse_group(group) for group in listed.included or ()]
         found = [documents.parse_member(member) for member in listed.data]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.ValidationError as error:
         raise BadRequest(MALFORMED) from error
     if len(found) > LONGEST_LIST or any(member.status not in STATUSES for member in found):
         raise BadRequest(MALFORMED)

@@ -19,6 +19,7 @@ from inglenook.kernel.errors import BadRequest, Forbidden, NotFound
 from inglenook.kernel.jsonapi import MALFORMED
 from inglenook.sharing import (
     answer,
+    bodies,
     delegation,
     description,
     documents,
@@ -76,10 +77,7 @@ async def take_request(sharing_id: str, request: Http, instance: Instance) -> An
 @post("/sharings/{sharing_id:str}/preview-url", opt={"guard": SECRET}, status_code=200)
 async def preview_url(sharing_id: str, request: Http, instance: Instance) -> Answer:
     """Where an invited person can look at what is shared, for his server's shortcut."""
-    try:
-        state = msgspec.json.decode(await read_body(request, BODY_LIMIT), type=State).state
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadRequest(MALFORMED) from error
+    state = bodies.decode(await read_body(request, BODY_LIMIT), State).state
     if not state:
         raise BadRequest(MALFORMED)
 
@@ -215,6 +213,9 @@ async def take_move(sharing_id: str, request: Http, instance: Instance, caller: 
     permit = await caller.permit()
     if permit.client_kind != "sharing":
         raise Forbidden
+    sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
+    if sharing.member_of_client(permit.client_id) is None:
+        raise NotFound(NO_MEMBER)
     told = moved.parse(await read_body(request, BODY_LIMIT))
 
     def write(tx: Writer) -> None:

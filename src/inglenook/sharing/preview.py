@@ -193,8 +193,10 @@ async def greet_member(instance: Instance, sharing_id: str, member_key: str) -> 
 
 
 async def page_token(instance: Instance, sharecode: str) -> str:
-    """The token that the preview page of an app is given for the `sharecode` of its address (spec/04 §9.5): the long
-    code for a short one, or the interact code of a member who may write from his own server; other codes as they are."""
+    """The token that the preview page of an app is given for the `sharecode` of its address (spec/04 §9.5).
+
+    For a short preview code the long one, or the interact code of a member who may write from his own server; any
+    other code as it is."""
 
     def find(view: Reader) -> tuple[str, str, str]:
         try:
