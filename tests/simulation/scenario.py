@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from inglenook.kernel.xor import xor_id
 from inglenook.peers.errors import PeerTimeout, PeerUnreachable
 from inglenook.replication.engine import receivers
 from inglenook.sharing import documents, tracking
@@ -235,7 +236,8 @@ class Scenario:
             if tree != trees[owner]:
                 only = {k: v for k, v in tree.items() if trees[owner].get(k) != v}
                 lacks = {k: v for k, v in trees[owner].items() if tree.get(k) != v}
-                raise Broken(f"{name} differs from {owner}: has {only}, lacks {lacks}")
+                details = await self.explain(name)
+                raise Broken(f"{name} differs from {owner}: has {only}, lacks {lacks}\n{details}")
         kept: set[str] = set()
         for server in self.world.servers:
             kept |= await self.everything(server)
@@ -243,6 +245,36 @@ class Scenario:
         if lost:
             raise Broken(f"lost: {sorted(lost)}")
         await self.check_residue()
+
+    async def explain(self, name: str) -> str:
+        """The documents that a member and the owner hold differently, with their revisions and tracking."""
+        owner, other = self.world.servers[0], next(s for s in self.world.servers if s.name == name)
+        here, there = await self.documents_of(owner), await self.documents_of(other)
+        lines: list[str] = []
+        for id in sorted(here.keys() | there.keys()):
+            if here.get(id, ["", ""])[:2] != there.get(id, ["", ""])[:2]:
+                lines += [f"{id}", f"   {owner.name}: {here.get(id)}", f"   {name}: {there.get(id)}"]
+        return "\n".join(lines)
+
+    async def documents_of(self, server: Server) -> dict[str, list[Any]]:
+        """Owner's id → name and folder, revision, history, tracking of all files of a member."""
+        instance = await server.instance()
+        sharing = await instance.store.read(lambda view: documents.load(view, self.sharing_id))
+        key = b"\0" * 16 if sharing.owner else sharing.credentials[0].xor_key
+
+        def look(view: Any) -> dict[str, list[Any]]:
+            found: dict[str, list[Any]] = {}
+            for entry in view.changes("io.cozy.files", limit=10_000):
+                document = view.winner("io.cozy.files", entry.id)
+                body = document.body
+                place = xor_id(body.get("dir_id") or "", key)
+                where = (body.get("name"), place, body.get("md5sum")) if not document.deleted else "deleted"
+                shared = tracking.load(view, "io.cozy.files", entry.id)
+                history = view.tree("io.cozy.files", entry.id).path(document.rev)
+                found[xor_id(entry.id, key)] = [where, document.rev, history, shared.infos, shared.leaf]
+            return found
+
+        return await instance.store.read(look)
 
     async def everything(self, server: Server) -> set[str]:
         """The MD5 of every file and version of a person, the trash included."""

@@ -108,7 +108,8 @@ class World:
         self.loop = loop
         self.random = random.Random(seed)
         self.network = Network(random.Random(f"{seed}/network"))
-        self.folder = Path(tempfile.mkdtemp(prefix="inglenook-simulation-"))
+        memory = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(prefix="inglenook-simulation-", dir=memory if memory.is_dir() else None))
         self.servers: list[Server] = []
 
     async def add(self, name: str, *, skew: float = 0.0) -> Server:

@@ -10,7 +10,7 @@ from inglenook.kernel.conflicts import Outcome, detect, mixup
 from inglenook.kernel.errors import Unprocessed
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
-from inglenook.kernel.rules import SharingRule, rule_for_file
+from inglenook.kernel.rules import SharingRule, by_id, rule_for_file
 from inglenook.kernel.xor import conflict_id
 from inglenook.replication.exchange import Body, Exchange, Received, Safety, md5_of, next_revision
 from inglenook.replication.initial import count_received
@@ -40,6 +40,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
         return False
     rule = rule_of_existing(tx, ex, item, shared)
     if shared.knows(received.rev) and shared.live(ex.sharing.id):
+        settle_twins(tx, ex, received, item)
         return True
     if md5 != item.md5sum:
         return False
@@ -107,10 +108,7 @@ def write_state(
     """Give a file the received name, place and attributes (and content), with the revision of spec/05 §5.5."""
     same_generation = outcome is Outcome.WON and generation(item.rev) == generation(received.rev)
     chain: list[str] | None = None if same_generation else mixup(item.rev, received.chain)
-    if rule.selector == "referenced_by" or (rule.selector in ("", "id", "_id") and item.id in rule.values):
-        dir_id = item.dir_id
-    else:
-        dir_id = parent_of(tx, ex, received)
+    dir_id = place_of(tx, ex, received, item, rule)
     name, chain = settle_name(tx, ex, dir_id, received.text("name"), item.id, chain)
     body = file_body(received, rule, dir_id, name, item.body)
     body["created_at"] = item.body.get("created_at", body.get("created_at"))
@@ -121,6 +119,27 @@ def write_state(
     update_item(tx, item, body, chain=chain or ())
     if content is not None:
         content.hold(tx, FILES, item.id)
+
+
+def place_of(tx: Writer, ex: Exchange, received: Received, item: Item, rule: SharingRule) -> str:
+    """The folder where a received file belongs; one that is shared by itself or by references stays where it is."""
+    if rule.selector == "referenced_by" or (by_id(rule) and item.id in rule.values):
+        return item.dir_id
+    return parent_of(tx, ex, received)
+
+
+def settle_twins(tx: Writer, ex: Exchange, received: Received, item: Item) -> None:
+    """Both sides have made the same conflict copy, with the same revision, and have named or placed it differently,
+    because other names were taken. The owner's state becomes a revision of its own, so that the other side follows."""
+    if not ex.sharing.owner or item.rev != received.rev:
+        return
+    rule = ex.sharing.rules[tracking.load(tx, FILES, item.id).infos[ex.sharing.id]["rule"]]
+    if not by_id(rule) or item.id in rule.values:
+        return
+    place = received.text("dir_id") or rule.values[0]
+    if (received.text("name"), place) != (item.name, item.dir_id):
+        tx.origin = ""
+        update_item(tx, item, item.body)
 
 
 def copy_local(tx: Writer, ex: Exchange, item: Item) -> None:
@@ -138,7 +157,8 @@ def copy_received(tx: Writer, ex: Exchange, received: Received, item: Item, rule
     id = conflict_id(item.id, received.rev)
     if tree.get(tx, id) is not None:
         return
-    dir_id = item.dir_id
+    # the sender makes the same copy beside its own file, which lies where it says
+    dir_id = place_of(tx, ex, received, item, rule)
     name = conflict_name(received.text("name"), is_file=True, taken=lambda other: tree.taken(tx, dir_id, other))
     create_copy(tx, ex, id, file_body(received, rule, dir_id, name, None), received.rev)
     content.hold(tx, FILES, id)
