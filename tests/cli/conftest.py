@@ -85,7 +85,8 @@ class Operator:
     def serve(self, *words: str) -> subprocess.Popen[bytes]:
         """Start a server, and return when it answers."""
         process = self.start(*words)
-        wait_for(lambda: process.poll() is None and self._answers(), f"the server answers; its log: {self.log()}")
+        wait_for(lambda: process.poll() is not None or self._answers(), "the server answers")
+        assert process.poll() is None, f"the server ended: {self.log()}"
         return process
 
     def log(self) -> str:

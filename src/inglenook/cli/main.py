@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 EVERYWHERE = frozenset({"config", "data"})
 """Keys of the configuration that are flags of every command; those of `WITHOUT_SERVER` take all keys."""
 
-PATIENCE = 15.0
-"""Seconds to wait for a server that is starting, or for another command, to give way."""
-
 
 def main() -> NoReturn:
     """The entry point of the command."""
@@ -44,7 +41,7 @@ def run(arguments: list[str]) -> int:
     flags, words = take_flags(arguments, frozenset({*KEYS, "config"}) if local else EVERYWHERE)
     try:
         file = flags.pop("config", None)
-        settings = load(flags, os.environ, file=file)
+        settings = load(flags, os.environ, file=file, may_lack=words[:1] == ["init"])
     except SettingsError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 2
@@ -108,4 +105,4 @@ def _execute_here(words: list[str], settings: Settings) -> int:
 
     from inglenook.cli.standalone import execute_alone
 
-    return asyncio.run(execute_alone(words, _invocation(settings), patience=PATIENCE))
+    return asyncio.run(execute_alone(words, _invocation(settings)))

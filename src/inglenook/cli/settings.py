@@ -139,14 +139,17 @@ _TABLES = ("contexts", "files")
 _VERSIONING = {"max_number_to_keep", "min_delay_between_two_versions"}
 
 
-def load(flags: Mapping[str, str], environ: Mapping[str, str], *, file: str | None = None) -> Settings:
-    """The effective configuration. `flags` are texts by key, `file` the one named on the command line.
+def load(
+    flags: Mapping[str, str], environ: Mapping[str, str], *, file: str | None = None, may_lack: bool = False
+) -> Settings:
+    """The effective configuration. `flags` are texts by key, `file` the one named on the command line; with
+    `may_lack` a file that is named need not be there yet.
 
     Raises SettingsError."""
     values: dict[str, Value] = {"data": Value(default_data_folder(environ), "default")}
     values |= {name: Value(getattr(Config, name), "default") for name in KEYS if name != "data"}
-    path = _file(file, environ)
-    document = _parse(path) if path else {}
+    path = _file(file, environ, may_lack=may_lack)
+    document = _parse(path) if path and path.exists() else {}
     tables = {name: document.pop(name) for name in _TABLES if name in document}
     if path:
         _take(values, {name: _text(name, value, path) for name, value in document.items()}, f"file {path}")
@@ -180,11 +183,11 @@ def masked_tree(value: Any, name: str = "") -> Any:
     return value
 
 
-def _file(named: str | None, environ: Mapping[str, str]) -> Path | None:
+def _file(named: str | None, environ: Mapping[str, str], *, may_lack: bool) -> Path | None:
     chosen = named or environ.get(PREFIX + "CONFIG")
     if chosen:
         path = Path(chosen).expanduser().absolute()
-        if not path.is_file():
+        if not path.is_file() and not may_lack:
             raise SettingsError(f"The configuration file {path} does not exist")
         return path
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config")

@@ -12,15 +12,18 @@ from inglenook.cli.invocation import CommandFailed, Invocation
 from inglenook.environment import Environment
 from inglenook.web.lock import DataFolderTaken, DataLock
 
+PATIENCE = 15.0
+"""Seconds to wait for a server that is starting, or for another command, to give way."""
 
-async def execute_alone(arguments: list[str], invocation: Invocation, *, patience: float) -> int:
+
+async def execute_alone(arguments: list[str], invocation: Invocation) -> int:
     """Execute a command; gives its exit code.
 
     When the data folder is taken by another command, wait for its end; when by a server that is starting, have it
-    execute the command once it can. `patience` is in seconds."""
+    execute the command once it can."""
     try:
         parse(arguments)  # wrong usage needs no lock
-        lock = await _lock(invocation, patience)
+        lock = await _lock(invocation)
     except CommandFailed as failure:
         invocation.say(f"Error: {failure}")
         return failure.code
@@ -36,10 +39,10 @@ async def execute_alone(arguments: list[str], invocation: Invocation, *, patienc
         lock.release()
 
 
-async def _lock(invocation: Invocation, patience: float) -> DataLock | None:
+async def _lock(invocation: Invocation) -> DataLock | None:
     """The lock, or None when a server answers by now."""
     folder = invocation.settings.config.data
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             return DataLock.acquire(folder, "command")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
+import json
 from pathlib import Path
 
 from inglenook.cli.invocation import Called, CommandFailed, Flag
-from inglenook.cli.settings import PREFIX, Settings, SettingsError, load
+from inglenook.cli.settings import Settings
+from inglenook.cli.standalone import execute_alone
 
 
 async def init(
@@ -53,8 +53,7 @@ async def init(
     call.say(f"Written: {path}")
     if domain:
         words = ["instances", "add", domain, f"--email={email}", f"--public-name={public_name}"]
-        code = await _add(call, path, [*words, f"--passphrase={passphrase}"] if passphrase else words)
-        if code:
+        if code := await execute_alone([*words, f"--passphrase={passphrase}"] if passphrase else words, call):
             return code
     call.say("Type next: inglenook serve")
     return 0
@@ -64,21 +63,9 @@ async def _answer(call: Called, given: str | None, question: str, *, secret: boo
     return given if given is not None else await call.terminal.ask(question, secret=secret)
 
 
-async def _add(call: Called, path: Path, words: list[str]) -> int:
-    from inglenook.cli.standalone import execute_alone
-
-    try:
-        settings = load({}, os.environ, file=str(path))
-    except SettingsError as error:
-        raise CommandFailed(str(error)) from None
-    return await execute_alone(words, replace(call, settings=settings), patience=15.0)
-
-
 def _path(call: Called) -> Path:
     if call.settings.file is not None:
         return call.settings.file
-    if named := call.environ.get(PREFIX + "CONFIG"):
-        return Path(named)
     home = call.environ.get("XDG_CONFIG_HOME") or Path(call.environ.get("HOME", "/root")) / ".config"
     return Path(home) / "inglenook" / "config.toml"
 
@@ -103,6 +90,4 @@ def _document(settings: Settings) -> str:
 
 
 def _quoted(text: str) -> str:
-    import json
-
     return json.dumps(text, ensure_ascii=False)
