@@ -31,7 +31,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
     item = tree.get(tx, received.id)
     shared = tracking.load(tx, FILES, received.id)
     if item is None:
-        if shared.knows(received.rev):
+        if shared.knows(received.rev) and not is_back(ex, shared):
             return True
         if shared.infos and ex.sharing.id not in shared.infos:
             raise Safety
@@ -73,6 +73,13 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
         copy_local(tx, ex, item)
     keep_previous(tx, item, received.text("md5sum"), ex.instance.env.config, ex.now)
     write_state(tx, ex, received, item, rule, outcome, content)
+
+
+def is_back(ex: Exchange, shared: tracking.Shared) -> bool:
+    """Whether a known revision is no echo: the member who removed the file sends it again. A file that left inside
+    of a folder, and comes back inside of it, has no new revision of its own."""
+    info = shared.infos.get(ex.sharing.id, {})
+    return info.get("dissociated", False) and info.get("known", {}).get(str(ex.index)) == shared.leaf
 
 
 # -- a file that is here

@@ -135,12 +135,16 @@ def create_folder(tx: Writer, ex: Exchange, received: Received, names: Names) ->
         raise Safety
     dir_id = parent_of(tx, ex, received)
     chain: list[str] | None = received.chain
+    known = tx.tree(FILES, received.id)
+    if known is not None and known.has(received.rev):
+        # it would stay hidden behind its deletion here
+        chain = next_revision(received.chain, ex.random)
     if not names.free(tree.child(tx, dir_id, name), received.id):
         if not names.settle:
             return False
         name, chain = settle_name(tx, ex, dir_id, name, received.id, chain)
-    if names.crossed:
-        tx.graft(FILES, received.id, received.chain, folder_body(received.body, dir_id, name))
+    if names.crossed and chain:
+        tx.graft(FILES, received.id, chain, folder_body(received.body, dir_id, name))
     else:
         create_item(tx, received.id, folder_body(received.body, dir_id, name), chain=chain or ())
     return True

@@ -1,0 +1,70 @@
+"""Three people, each with a server process of their own; and a mail server that keeps what it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.servers import free_port
+
+from .people import Person
+from .postbox import Postbox
+from .processes import Server
+
+
+@dataclass(frozen=True)
+class Town:
+    """The people that tests share: each test uses folders of its own, and leaves the servers running."""
+
+    alice: Person
+    bob: Person
+    carol: Person
+    mails: Postbox
+
+
+@pytest.fixture(scope="session")
+def mails() -> Iterator[Postbox]:
+    """The mail server."""
+    postbox = Postbox(free_port())
+    postbox.start()
+    yield postbox
+    postbox.stop()
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory, mails: Postbox) -> Iterator[Town]:
+    """Alice, bob and carol on three servers."""
+    folder = tmp_path_factory.mktemp("town")
+    names = ("alice", "bob", "carol")
+    servers = [Server(folder / name, {"INGLENOOK_SMTP_URL": mails.url}) for name in names]
+    for server in servers:
+        server.launch()
+    for server in servers:
+        server.wait_until_up()
+    people = [Person(server, name).move_in() for server, name in zip(servers, names, strict=True)]
+    yield Town(*people, mails)
+    for server in servers:
+        server.kill()
+    for server in servers:
+        assert '"level":"error"' not in server.log.replace(" ", ""), server.log
+
+
+NewPerson = Callable[..., Person]
+
+
+@pytest.fixture
+def new_person(tmp_path: Path) -> Iterator[NewPerson]:
+    """Makes people on servers of their own, that a test may kill: `new_person(name, quota="10MB")`."""
+    servers: list[Server] = []
+
+    def make(name: str, **more: str) -> Person:
+        server = Server(tmp_path / name)
+        servers.append(server)
+        server.start()
+        return Person(server, name).move_in(**more)
+
+    yield make
+    for server in servers:
+        server.kill()
