@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from inglenook.demo.person import Entry
 
 PLAIN_WIDTH = 400
 WIDEST = 120
-SHOWN_FILES = 4
+SHOWN_FILES = 3
 """Files of a folder that a tree shows; the others are counted."""
 
 
@@ -118,8 +119,9 @@ class Stage:
         self._console.print(f"\n   [dim]{escape(end)}[/]", soft_wrap=True)
 
     def save(self, path: Path) -> None:
-        """Write what was shown as a picture (SVG)."""
-        self._console.save_svg(str(path), title="inglenook demo")
+        """Write what was shown as a picture (SVG) that asks no other server for a font."""
+        drawn = self._console.export_svg(title="inglenook demo")
+        path.write_text(re.sub(r"@font-face\s*\{.*?\}\s*", "", drawn, flags=re.DOTALL), encoding="utf-8")
 
     def _step(self, mark: str, text: str, seconds: float | None, aside: str) -> None:
         if self.plain:

@@ -59,8 +59,8 @@ class Story:
         await asyncio.gather(*(self._settle(person) for person in self.people))
         seconds = time.monotonic() - started
         for person in self.people:
-            server = person.server
-            self.stage.done(f"{person.name} at {person.url}", seconds, f"process {server.pid}, data in {server.data}")
+            self.stage.done(f"{person.name} at {person.url}", seconds, f"process {person.server.pid}")
+            self.stage.note(f"  everything of {person.name} is in {person.server.data}")
 
     async def folder_of_files(self) -> Made:
         """Make the folder, and upload it to alice's server."""
