@@ -49,7 +49,7 @@ docs: dev  ## the documentation, checked
 	@$(BIN)/pytest tests/docs $(ARGS)
 
 simulate: dev  ## N= seeds of many servers with faults on virtual time
-	@$(BIN)/pytest -n $(WORKERS) tests/simulation --seeds=$(N) $(ARGS)
+	@$(BIN)/python -m tests.simulation --count $(N) $(ARGS)
 
 clean:  ## remove what was made
 	@rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
