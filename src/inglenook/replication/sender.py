@@ -38,9 +38,10 @@ from inglenook.storage.documents.contract import Content, Reader, Record, Writer
 log = structlog.get_logger("inglenook.replication")
 
 BATCH = 400
-AT_ONCE = 8
+AT_ONCE = 16
 LARGE = 4 * 1024 * 1024
 LARGE_AT_ONCE = 2
+SMALL_TRANSFER = 60.0
 WINDOW = 64
 JSON = "application/json"
 UNREACHABLE = frozenset({502, 503, 504})
@@ -350,7 +351,7 @@ class Sender:
             f"/sharings/{self.sharing_id}/io.cozy.files/{quote(upload_key, safe='')}?from={sender}",
             headers={"Content-Type": file.mime or "application/octet-stream", "Accept": JSON},
             body=body,
-            timeout=TRANSFER,
+            timeout=TRANSFER if file.content.size > LARGE else SMALL_TRANSFER,
             refresh=False,
         )
         self._judge(response)
