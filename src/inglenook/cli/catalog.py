@@ -6,6 +6,7 @@ import difflib
 
 GROUPS = {
     "instances": "Create, list and change instances, and make tokens for them.",
+    "apps": "Install, list, update and remove web apps.",
     "files": "Put files into an instance, and get them out of it.",
     "sharings": "Look at the sharings of an instance.",
     "check": "Look for inconsistencies in an instance.",

@@ -179,9 +179,12 @@ def check_owned(document: Document, caller: Permit) -> None:
     Raises Forbidden."""
     target = document.body
     if target.get("type") != "share":
-        # the rules of an app change by the app itself or by one who may do everything; codes of sharings by nobody
+        # the rules of an app change by the app itself, or by a client of the owner that may change permissions;
+        # codes of sharings by nobody
         own = target.get("type") in ("app", "konnector") and caller.kind in ("app", "konnector", "oauth", "cli")
-        if own and (caller.is_maximal or (caller.source_id and caller.source_id == target.get("source_id"))):
+        same = bool(caller.source_id) and caller.source_id == target.get("source_id")
+        owners = caller.kind in ("oauth", "cli") and caller.allows_type("PATCH", PERMISSIONS)
+        if own and (caller.is_maximal or same or owners):
             return
         raise Forbidden(ONLY_PARENT)
     if caller.kind not in ("app", "oauth", "cli"):

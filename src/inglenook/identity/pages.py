@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from inglenook.identity.caller import Caller
     from inglenook.identity.csrf import Csrf
 
+_packages = ["inglenook.identity"]
 _loaders: list[jinja2.BaseLoader] = [jinja2.PackageLoader("inglenook.identity")]
 _environment = jinja2.Environment(
     loader=jinja2.ChoiceLoader(_loaders), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
@@ -28,7 +29,10 @@ _environment = jinja2.Environment(
 
 
 def extend(package: str) -> None:
-    """Take in the `templates` folder and the texts of a package; its templates may extend `layout.html`."""
+    """Take in the `templates` folder, the texts and, if there are any, the `assets` of a package; its templates may
+    extend `layout.html`."""
+    _packages.append(package)
+    asset.cache_clear()
     _loaders.append(jinja2.PackageLoader(package))
     translations.extend(package)
 
@@ -94,11 +98,14 @@ def asset_path(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def asset(name: str) -> bytes | None:
-    """A static file of this package, None when there is none of that name."""
+    """A static file of the pages, None when there is none of that name."""
     if "/" in name or "\\" in name or name.startswith("."):
         return None
-    source = resources.files("inglenook.identity").joinpath("assets", name)
-    return source.read_bytes() if source.is_file() else None
+    for package in _packages:
+        source = resources.files(package).joinpath("assets", name)
+        if source.is_file():
+            return source.read_bytes()
+    return None
 
 
 def _digest(name: str) -> str:

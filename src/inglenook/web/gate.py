@@ -87,7 +87,7 @@ class Gate:
         if match.instance.doc.blocked and (refusal := hosts.blocked(match, path, accept)):
             return refusal
         if match.slug:
-            return hosts.app_page(match, accept)
+            return await hosts.app_page(scope, match)
         if not paths.has_route_shape(path):
             raise NotFoundException
         return None

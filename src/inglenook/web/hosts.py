@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from litestar import Request
+
 from inglenook import wire
+from inglenook.apps import serving
 from inglenook.identity.instances import HostMatch
+from inglenook.sharing import preview
 from inglenook.web import errors
 from inglenook.wire import Answer
 
@@ -26,7 +32,7 @@ def moved_host(match: HostMatch, target: str) -> Answer:
 def blocked(match: HostMatch, path: str, accept: str) -> Answer | None:
     """What a blocked instance answers, None when it is not blocked or the path stays open."""
     doc = match.instance.doc
-    if not doc.blocked or path.startswith(OPEN_WHEN_BLOCKED):
+    if not doc.blocked or (not match.slug and path.startswith(OPEN_WHEN_BLOCKED)):
         return None
     reason = doc.blocking_reason
     wants_page = "text/html" in accept
@@ -40,6 +46,8 @@ def blocked(match: HostMatch, path: str, accept: str) -> Answer | None:
     return wire.plain_json([item], status)
 
 
-def app_page(match: HostMatch, accept: str) -> Answer:
-    """What a host of a web app answers."""
-    return errors.plain(404, f"The application {match.slug} is not installed", accept)
+async def app_page(scope: Any, match: HostMatch) -> Answer:
+    """What a host of a web app answers. Websockets have nothing to find there."""
+    if scope["type"] != "http":
+        return wire.text("Not Found", 404)
+    return await serving.answer(Request(scope), match, preview.page_token)

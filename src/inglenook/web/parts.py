@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import inglenook.apps.background
 import inglenook.contacts.address_book
 import inglenook.files.indexes
 import inglenook.files.joining
@@ -60,11 +61,13 @@ def hooks() -> list[Hook]:
 def join(runtime: Runtime) -> None:
     """Let each domain take part in the life of instances."""
     inglenook.files.joining.join(runtime.instances)
+    inglenook.apps.background.join(runtime.instances)
     inglenook.sharing.joining.join(runtime.instances)
 
 
 def routes() -> list[Any]:
     """The routes of all domains."""
+    import inglenook.apps.routes
     import inglenook.contacts.routes
     import inglenook.documents.routes
     import inglenook.files.routes
@@ -76,6 +79,7 @@ def routes() -> list[Any]:
         *inglenook.identity.routes.ROUTES,
         *inglenook.documents.routes.ROUTES,
         *inglenook.files.routes.ROUTES,
+        *inglenook.apps.routes.ROUTES,
         *inglenook.contacts.routes.ROUTES,
         *inglenook.sharing.routes.ROUTES,
         *inglenook.replication.routes.ROUTES,
@@ -94,5 +98,6 @@ def background(runtime: Runtime) -> list[Part]:
         inglenook.mail.sender.make(runtime),
         inglenook.sharing.runner.background(runtime),
         inglenook.replication.engine.engine_of(runtime),
+        inglenook.apps.background.background(runtime),
         Collector(runtime.instances),
     ]

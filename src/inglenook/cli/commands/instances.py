@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from inglenook.cli.invocation import Called, CommandFailed, Flag, Switch
 from inglenook.cli.settings import read_duration
 from inglenook.cli.sizes import read_size, show_size
+from inglenook.kernel.errors import DomainError
 
 if TYPE_CHECKING:
     from inglenook.identity.creation import Wish
@@ -90,9 +91,18 @@ async def add(domain: str, /, wanted: Wanted = Wanted(), *, apps: str = "", trac
         call.put(f'Registration token: "{token}"')
         call.put(f"Define your password by visiting {instance.url('/', {'registerToken': token})}")
     for slug in _words(apps):
-        call.say(f"/!\\ Application {slug} has not been installed")
+        await _install(call, instance, slug)
     if trace:
         call.say(f"It took {clock.monotonic() - started:.3f} s")
+
+
+async def _install(call: Called, instance: Instance, slug: str) -> None:
+    from inglenook.apps import installing
+
+    try:
+        await installing.install(instance, slug)
+    except DomainError as error:
+        call.say(f"/!\\ Application {slug} has not been installed: {error.detail}")
 
 
 @app.command(name=["ls", "list"])
