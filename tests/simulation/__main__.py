@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--seed", help="one seed alone")
     parser.add_argument("--keep-going", action="store_true")
+    parser.add_argument("--story", action="store_true", help="print what happens")
     parser.add_argument("--verbose", action="store_true", help="show the log of the servers")
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
@@ -33,7 +34,7 @@ def main() -> int:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     broken = 0
     for seed in seeds:
-        failure = play(seed)
+        failure = play(seed, story=options.story)
         if failure is None:
             continue
         broken += 1

@@ -310,8 +310,10 @@ def md5(content: str) -> str:
     return b64encode(hashlib.md5(content.encode(), usedforsecurity=False).digest()).decode()
 
 
-def play(seed: str, plan: Plan | None = None) -> str | None:
-    """Run one seed; None when all is well, else what is broken with the story that led there."""
+def play(seed: str, plan: Plan | None = None, *, story: bool = False) -> str | None:
+    """Run one seed; None when all is well, else what is broken with the story that led there.
+
+    With `story` it is printed in any case."""
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
     scenario = Scenario(seed, plan or Plan(), loop)
@@ -321,6 +323,8 @@ def play(seed: str, plan: Plan | None = None) -> str | None:
         story = "\n".join(scenario.story)
         return f"seed {seed}: {type(broken).__name__}: {broken}\n{story}"
     finally:
+        if story:
+            print("\n".join(scenario.story))
         loop.run_until_complete(scenario.world.end())
         loop.close()
         asyncio.set_event_loop(None)
