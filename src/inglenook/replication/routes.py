@@ -88,7 +88,7 @@ async def _object(request: Http, limit: int) -> Body:
     raw = await read_body(request, limit)
     try:
         body = msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unprocessed(str(error)) from error
     if not isinstance(body, dict):
         raise Unreadable("Bad Request")

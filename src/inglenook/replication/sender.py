@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -25,7 +26,7 @@ from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, UpstreamFailed
 from inglenook.kernel.xor import xor_id
 from inglenook.peers import backoff
-from inglenook.peers.errors import PeerBusy
+from inglenook.peers.errors import PeerBusy, PeerGarbage
 from inglenook.peers.peers import TRANSFER, PeerLink, PeerResponse
 from inglenook.replication import outbox
 from inglenook.replication.link_state import LinkState, Retry, load_state, save_state
@@ -279,7 +280,7 @@ class Sender:
             return list(changes)
         body = {f"{change.doctype}/{change.document['_id']}": [change.rev] for change in changes}
         response = await self._call("POST", "/_revs_diff", body)
-        missing = msgspec.json.decode(response.body)
+        missing = decoded(response)
         if not isinstance(missing, dict):
             return list(changes)
         return [c for c in changes if c.removed or f"{c.doctype}/{c.document['_id']}" in missing]
@@ -338,7 +339,7 @@ class Sender:
         if response.status == 204:
             await self._taken(f"{outbox.FILES}/{file.id}")
             return
-        answer = msgspec.json.decode(response.body)
+        answer = decoded(response)
         upload_key = answer.get("key") if isinstance(answer, dict) else None
         if not isinstance(upload_key, str) or file.content is None:
             raise Refused(response)
@@ -438,7 +439,9 @@ class Sender:
         """Sleep until something changes, an upload ends, or a retry is due."""
         due = await self.instance.store.read(lambda view: view.next_due(self.kind))
         clock = self.instance.env.clock
-        timeout = None if due is None else max(0.0, due - clock.now().timestamp())
+        timeout = None if due is None else due - clock.now().timestamp()
+        if timeout is not None and timeout <= 0:  # what is due is on its way already: look again in a while
+            timeout = 1.0 if progress.open else 0.001
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._woken.wait()
@@ -513,11 +516,18 @@ def tracking_id(change: Change) -> str:
     return f"{change.doctype}/{change.id}"
 
 
+def decoded(response: PeerResponse) -> Any:
+    """The body of an answer; None when it is not JSON, as if nothing had been said."""
+    try:
+        return response.json()
+    except PeerGarbage:
+        return None
+
+
 def reason(response: PeerResponse) -> str:
     """What a refusal says, in one short line without anything secret."""
-    try:
-        body = msgspec.json.decode(response.body)
-    except msgspec.DecodeError:
+    body = decoded(response)
+    if body is None:
         return response.body[:120].decode("utf-8", "replace").strip()
     if isinstance(body, dict):
         errors = body.get("errors")

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from inglenook.files import tree
 from inglenook.files.documents import FILES
 from inglenook.files.quota import check_room, quota_of
@@ -15,10 +13,12 @@ from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import (
     BadRequest,
     DocumentNotFound,
+    DomainError,
     InvalidAttribute,
     InvalidParameter,
     NotFound,
     PreconditionFailed,
+    Unprocessed,
     UpstreamFailed,
 )
 from inglenook.kernel.xor import xor_id
@@ -106,7 +106,7 @@ async def _apply_files(instance: Instance, ex: Exchange, files: list[Received]) 
             await _fetch_parents(instance, ex, parent)
             again: BulkOutcome = await instance.store.write(lambda tx, r=received: apply_bulk(tx, ex, [r]))
             error = error or again.error
-        except (UpstreamFailed, NotFound, BadRequest) as failed:
+        except DomainError as failed:
             error = error or failed
     if error is not None:
         raise error
@@ -222,19 +222,26 @@ async def _fetch_parents(instance: Instance, ex: Exchange, id: str) -> None:
 
 
 async def _ask_for_folder(instance: Instance, ex: Exchange, id: str) -> Body:
-    """Ask the sender, then (on the owner) the other members. Raises NotFound, UpstreamFailed."""
+    """Ask the sender, then (on the owner) the other members. Raises NotFound; Unprocessed when nobody can be asked,
+    which must not look as if this server were out of order."""
+    silent = True
     for index in _who_may_know(ex.sharing, ex.index):
         link = links.peer_link(instance, ex.sharing, index)
-        response = await instance.peers.authorized(
-            link,
-            "GET",
-            f"/sharings/{ex.sharing.id}/io.cozy.files/{quote(id, safe='')}",
-            headers={"Accept": "application/json"},
-        )
-        if response.status == 200:
-            found = msgspec.json.decode(response.body)
-            if isinstance(found, dict) and found.get("type") == "directory" and isinstance(found.get("name"), str):
-                return found
+        try:
+            response = await instance.peers.authorized(
+                link,
+                "GET",
+                f"/sharings/{ex.sharing.id}/io.cozy.files/{quote(id, safe='')}",
+                headers={"Accept": "application/json"},
+            )
+            found = response.json() if response.status == 200 else None
+        except UpstreamFailed:
+            continue
+        silent = False
+        if isinstance(found, dict) and found.get("type") == "directory" and isinstance(found.get("name"), str):
+            return found
+    if silent:
+        raise Unprocessed("The folder cannot be asked for")
     raise NotFound("This folder was not found")
 
 
