@@ -96,6 +96,7 @@ STATUSES: dict[type[errors.DomainError], int] = {
     errors.InvalidToken: 400,
     errors.ExpiredToken: 400,
     errors.BadCredentials: 400,
+    errors.Unreadable: 400,
     errors.Forbidden: 403,
 }
 

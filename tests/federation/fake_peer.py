@@ -146,12 +146,17 @@ class Deal:
     kept: dict[str, Kept] = field(default_factory=dict[str, Kept])
     removed: set[str] = field(default_factory=set[str])
     uploads: dict[str, Body] = field(default_factory=dict[str, Any])
-    sent: set[str] = field(default_factory=set[str])
+    sent: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     @property
     def root(self) -> str:
         """The id of the shared folder at the peer's."""
         return self.rules[0]["values"][0]
+
+    @property
+    def inbound_root(self) -> str:
+        """The id of the shared folder on the other side."""
+        return xor(self.root, self.key) if self.owner else self.root
 
     def named(self, name: str) -> Kept | None:
         """The document with a name."""
@@ -356,12 +361,12 @@ class FakePeer:
 
     def send_bulk(self, deal: Deal, *documents: Body, doctype: str = FILES) -> httpx.Response:
         """Documents under ids of the other side."""
-        deal.sent.update(document["_rev"] for document in documents if "_rev" in document)
+        deal.sent.update((xor(d["_id"], deal.key), d["_rev"]) for d in documents if {"_id", "_rev"} <= set(d))
         return self.send(deal, "POST", "/_bulk_docs", {doctype: list(documents)})
 
     def announce(self, deal: Deal, document: Body) -> httpx.Response:
         """The metadata of a file."""
-        deal.sent.add(document.get("_rev", ""))
+        deal.sent.add((xor(document["_id"], deal.key), document.get("_rev", "")))
         path = f"/io.cozy.files/{document['_id']}/metadata?from={quote(self.domain, safe='')}"
         return self.send(deal, "PUT", path, document)
 
@@ -509,7 +514,7 @@ class FakePeer:
             id = key.partition("/")[2]
             self._expect(len(revs) == 1, f"{call}: only the last revision is asked about, not {revs}")
             self._expect(not (deal.initial and not deal.owner), f"{call}: not asked in the first copy")
-            self._check_no_echo(call, deal, revs[0])
+            self._check_no_echo(call, deal, id, revs[0])
             known = deal.kept.get(id)
             unknown = [rev for rev in revs if known is None or rev not in known.revs]
             if unknown:
@@ -598,8 +603,8 @@ class FakePeer:
         other = quote(urlsplit(deal.other).netloc, safe="")
         self._expect(call.query == f"from={other}", f"{call}: the query names the sender")
 
-    def _check_no_echo(self, call: Call, deal: Deal, rev: str) -> None:
-        self._expect(rev not in deal.sent, f"{call}: {rev} comes back to where it came from")
+    def _check_no_echo(self, call: Call, deal: Deal, id: str, rev: str) -> None:
+        self._expect((id, rev) not in deal.sent, f"{call}: {id} {rev} comes back to where it came from")
 
     def _check_order(self, call: Call, documents: list[Body]) -> None:
         """Folders by depth, then files, then removals (spec/05 §11)."""
@@ -622,7 +627,7 @@ class FakePeer:
         self._expect(set(revisions) == {"start", "ids"}, f"{where}: _revisions")
         self._expect(rev == f"{revisions['start']}-{revisions['ids'][0]}", f"{where}: _revisions begin with _rev")
         self._expect(len(revisions["ids"]) <= revisions["start"], f"{where}: no more revisions than generations")
-        self._check_no_echo(call, deal, rev)
+        self._check_no_echo(call, deal, document["_id"], rev)
         if document.get("_deleted"):
             self._expect(set(document) == {"_id", "_rev", "_revisions", "_deleted"}, f"{where}: {sorted(document)}")
             self._expect(doctype != FILES or len(revisions["ids"]) == 1, f"{where}: one revision of a removed file")

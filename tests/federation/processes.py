@@ -58,6 +58,11 @@ class Server:
         path = self.folder / "server.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    @property
+    def errors(self) -> list[str]:
+        """The errors among it: faults of the server's own, which nothing from outside may cause."""
+        return [line for line in self.log.splitlines() if '"level":"error"' in line or "Traceback" in line]
+
     def start(self) -> Server:
         """Start; returns when it answers."""
         self.launch()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from .conftest import Town
 from .fake_peer import FILES, Call, Deal, FakePeer, Reply, history, make_id, revision, xor
+from .peers import peer
 from .people import Person, folder_rule
 from .processes import eventually
 
@@ -31,14 +31,7 @@ class Trip:
         return self.deal.kept[self.id(path)].content
 
 
-@pytest.fixture
-def peer() -> Iterator[FakePeer]:
-    """A server of another make; at the end it must have found nothing to complain about."""
-    peer = FakePeer("dora").start()
-    yield peer
-    peer.stop()
-    assert peer.faults == []
-
+__all__ = ["peer"]
 
 TITLES = iter(f"Trip {number}" for number in range(1000))
 

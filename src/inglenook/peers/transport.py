@@ -71,7 +71,7 @@ class PeerResponse:
         """The decoded body. Raises PeerGarbage when it is not JSON."""
         try:
             return msgspec.json.decode(self.body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PeerGarbage("The other server answered with something that is not JSON") from error
 
 
