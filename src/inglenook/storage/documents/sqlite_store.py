@@ -15,10 +15,11 @@ import apsw
 from inglenook.environment import Environment
 from inglenook.kernel.errors import Unavailable
 from inglenook.storage.documents.contract import Hook, Index, Reader, Writer
-from inglenook.storage.documents.sqlite_line import WriteLine
+from inglenook.storage.documents.sqlite_line import commit_together
 from inglenook.storage.documents.sqlite_reader import SqliteReader
 from inglenook.storage.documents.sqlite_schema import MEMORY, connect_reader, connect_writer, storage_error
 from inglenook.storage.documents.sqlite_writer import JOURNAL_KEPT, WriteSession
+from inglenook.storage.documents.write_line import WriteLine
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ class SqliteStore:
         self._closed = False
         self._indexes = options.indexes
         self._subscribers: dict[object, Callable[[int], None]] = {}
-        self._line = WriteLine(self._writing, options.pool, self._tell)
+        self._line = WriteLine(lambda changes: commit_together(self._writing(), changes), options.pool, self._tell)
 
     # -- the contract
 

@@ -12,12 +12,11 @@ import apsw
 import msgspec
 
 from inglenook.environment import Environment
-from inglenook.kernel.errors import BadDocument, DocumentConflict, DocumentNotFound, DocumentTooLarge
+from inglenook.kernel.errors import BadDocument, DocumentConflict, DocumentNotFound
 from inglenook.kernel.revisions import RevisionTree, next_rev, normalise
+from inglenook.storage.documents.body_text import encode_body
 from inglenook.storage.documents.contract import (
-    MAX_DOCUMENT_BYTES,
     REVISION_LIMIT,
-    Body,
     Change,
     Content,
     Document,
@@ -124,7 +123,7 @@ class SqliteWriter(SqliteReader):
     def put(
         self, doctype: str, id: str, body: Mapping[str, Any], *, rev: str | None = None, deleted: bool = False
     ) -> Document:
-        raw, fresh = _encode(id, body)
+        raw, fresh = encode_body(id, body)
         number = self._doctype_number(doctype)
         stored, tree = self._stored(number, id)
         parent: str | None = None
@@ -149,7 +148,7 @@ class SqliteWriter(SqliteReader):
     def graft(
         self, doctype: str, id: str, chain: Sequence[str], body: Mapping[str, Any], *, deleted: bool = False
     ) -> bool:
-        raw, fresh = _encode(id, body)
+        raw, fresh = encode_body(id, body)
         number = self._doctype_number(doctype)
         stored, tree = self._stored(number, id)
         if not tree.insert(chain, deleted):
@@ -300,7 +299,7 @@ class SqliteWriter(SqliteReader):
         if body is None:
             self._execute("DELETE FROM locals WHERE doctype = ? AND name = ?", (number, name))
             return "0-0"
-        raw, _ = _encode(f"_local/{name}", body, local=True)
+        raw, _ = encode_body(f"_local/{name}", body, local=True)
         written = f"0-{int(count) + 1}"
         self._execute(
             "INSERT INTO locals VALUES (?, ?, ?, CAST(? AS TEXT))"
@@ -370,24 +369,3 @@ class SqliteWriter(SqliteReader):
 
     def drop_index(self, name: str) -> None:
         self._session.indexes.drop(name)
-
-
-def _encode(id: str, body: Mapping[str, Any], *, local: bool = False) -> tuple[bytes, Body]:
-    """The JSON text of a body, and the same decoded: what everybody will read from now on.
-
-    Raises BadDocument and DocumentTooLarge (spec/01 §2.1, §2.9)."""
-    if not id:
-        raise BadDocument("illegal_docid", "Document id must not be empty")
-    if id[0] == "_" and not local and not id.startswith("_design/"):
-        raise BadDocument("illegal_docid", "Only reserved document ids may start with underscore.")
-    for name in body:
-        if name.startswith("_"):
-            raise BadDocument("doc_validation", f"Bad special document member: {name}")
-    try:
-        id.encode()
-        raw = msgspec.json.encode(body)
-    except UnicodeEncodeError as error:
-        raise BadDocument("bad_request", "invalid UTF-8 JSON") from error
-    if len(raw) > MAX_DOCUMENT_BYTES:
-        raise DocumentTooLarge(id)
-    return raw, msgspec.json.decode(raw)
