@@ -57,6 +57,28 @@ def dissociate_file(tx: Writer, ex: Exchange, rule: SharingRule, item: Item) -> 
         give_up(tx, ex, item)
 
 
+def give_up_trashed(tx: Writer, item: Item) -> None:
+    """Free the id of something that lies in the trash, with all that is below it: copies take their places there."""
+    before, tx.origin = tx.origin, ""
+    items = [item, *tree.walk(tx, item.id)] if item.is_directory else [item]
+    copies: dict[str, str] = {}
+    for old in items:
+        content = tx.content(FILES, old.id) if old.is_file else None
+        if content is not None:
+            tx.hold("passing", old.id, content)
+    for old in reversed(items):
+        delete_item(tx, old)
+    for old in items:
+        id = tx.new_id()
+        create_item(tx, id, {**old.body, "dir_id": copies.get(old.dir_id, old.dir_id)})
+        copies[old.id] = id
+        content = tx.content("passing", old.id)
+        if content is not None:
+            tx.hold(FILES, id, content)
+            tx.release("passing", old.id)
+    tx.origin = before
+
+
 def delete_first(tx: Writer, ex: Exchange, item: Item) -> None:
     """Free the name of a file that is replaced in its place; its content is kept by a passing holder."""
     content = tx.content(FILES, item.id)

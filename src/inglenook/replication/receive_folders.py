@@ -15,7 +15,7 @@ from inglenook.kernel.errors import BadRequest, Conflict, DomainError, Precondit
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import rule_for_file
-from inglenook.replication.dissociate import dissociate
+from inglenook.replication.dissociate import dissociate, give_up_trashed
 from inglenook.replication.exchange import FILES, Exchange, ParentMissing, Received, Safety, next_revision
 from inglenook.replication.placement import folder_body, parent_of, rename_local, settle_name
 from inglenook.sharing import tracking
@@ -122,6 +122,9 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
         return True
     if item is None:
         return create_folder(tx, ex, received, names)
+    if info is None and not shared.infos and tree.Lineage(tx).in_trash(item):
+        give_up_trashed(tx, item)
+        return create_folder(tx, ex, received, names)
     if info is None or info.get("dissociated"):
         return True
     return update_folder(tx, ex, received, item, names)
@@ -135,9 +138,8 @@ def create_folder(tx: Writer, ex: Exchange, received: Received, names: Names) ->
         raise Safety
     dir_id = parent_of(tx, ex, received)
     chain: list[str] | None = received.chain
-    known = tx.tree(FILES, received.id)
-    if known is not None and known.has(received.rev):
-        # it would stay hidden behind its deletion here
+    if tx.winner(FILES, received.id) is not None:
+        # it was removed here: the sender may be about to learn of that, and must learn that it is back
         chain = next_revision(received.chain, ex.random)
     if not names.free(tree.child(tx, dir_id, name), received.id):
         if not names.settle:

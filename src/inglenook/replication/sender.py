@@ -288,6 +288,9 @@ class Sender:
     async def _send_bulk(self, sharing: Sharing, changes: Sequence[Change]) -> None:
         await self._call("POST", "/_bulk_docs", outbox.by_doctype(outbox.in_order(changes)), seconds=60.0)
         self.state.succeeded(self.instance.env.clock.timestamp())
+        gone = [change for change in changes if change.removed and change.doctype == outbox.FILES]
+        if gone and not sharing.owner:
+            await self.instance.store.write(lambda tx: settle_removals(tx, self.sharing_id, gone))
 
     def _start_upload(self, sharing: Sharing, file: FileToSend, progress: Progress) -> None:
         """Let a file go beside the others; the changes of one file go one after the other."""
@@ -509,6 +512,16 @@ class Sender:
         env = self.instance.env
         await self.instance.store.write(lambda tx: end_or_leave(tx, env, sharing.id))
         raise Ended
+
+
+def settle_removals(tx: Writer, sharing_id: str, removed: Sequence[Change]) -> None:
+    """The owner knows what this side has removed: it is tracked no more. If it comes again, somebody has kept it."""
+    for change in removed:
+        shared = tracking.load(tx, change.doctype, change.id)
+        info = shared.infos.get(sharing_id)
+        if info is not None and info.get("removed") and shared.leaf == change.rev:
+            del shared.infos[sharing_id]
+            tracking.save(tx, shared)
 
 
 def tracking_id(change: Change) -> str:

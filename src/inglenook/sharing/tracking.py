@@ -99,6 +99,7 @@ def learn(tx: Writer, shared: Shared, rev: str) -> None:
         shared.revisions = SharedTree.of_chain(path[-100:])
     else:
         shared.revisions.insert_chain(path[-100:])
+        shared.revisions.promote(rev)
 
 
 # -- the rules in force
