@@ -15,7 +15,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from inglenook.apps import manifest
 from inglenook.kernel.errors import BadRequest, NotFound, TooLarge
@@ -46,7 +46,7 @@ class Archive:
             *folders, name = path.split("/")
             if name == manifest.NAME and (best is None or len(folders) < len(best)):
                 best = folders
-                self.manifest = _content(tar, member).read(manifest.MAX_BYTES + 1)
+                self.manifest = _read(_content(tar, member), manifest.MAX_BYTES + 1)
         if best is None:
             raise NotFound(f"There is no {manifest.NAME} in the archive")
         self.root = "".join(folder + "/" for folder in best)
@@ -63,7 +63,7 @@ class Archive:
         """The plain files of the archive. Raises BadRequest for anything else, TooLarge."""
         self._file.seek(0)
         try:
-            with tarfile.open(fileobj=_Bounded(self._file), mode="r:") as tar:  # pyright: ignore[reportArgumentType]
+            with tarfile.TarFile(fileobj=cast("IO[bytes]", _Bounded(self._file)), mode="r") as tar:
                 number = 0
                 while (member := tar.next()) is not None:
                     number += 1
@@ -190,8 +190,12 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 async def _pieces(tar: tarfile.TarFile, member: tarfile.TarInfo) -> AsyncIterator[bytes]:
     content = _content(tar, member)
+    while piece := await asyncio.to_thread(_read, content, PIECE):
+        yield piece
+
+
+def _read(content: IO[bytes], count: int) -> bytes:
     try:
-        while piece := await asyncio.to_thread(content.read, PIECE):
-            yield piece
+        return content.read(count)
     except _FAULTS as error:
         raise BadRequest(_BROKEN) from error

@@ -53,16 +53,18 @@ async def install(instance: Instance, slug: str, source: str = "", told: Told = 
     async with sources.opened(instance, slug, source) as package:
         wanted = _read_manifest(instance, slug, package)
 
-        def begin(tx: Writer) -> Document:
+        def begin(tx: Writer) -> tuple[Document, str]:
             old = documents.get(tx, slug)
             _check_free(old)
             now = instance.env.clock.timestamp()
             body = {**wanted, "source": source, "state": INSTALLING, "created_at": now, "updated_at": now}
-            return tx.put(APPS, source_id(slug), body, rev=old.rev if old else None)
+            document = tx.put(APPS, source_id(slug), body, rev=old.rev if old else None)
+            return document, stored_files.announce(tx, instance, slug)
 
-        told(await instance.store.write(begin))
+        document, generation = await instance.store.write(begin)
+        told(document)
         try:
-            document = await _bring_in(instance, slug, source, wanted, package)
+            document = await _bring_in(instance, slug, source, wanted, package, generation)
         except BaseException as error:
             failed = await _note_failure(instance, slug, error, state=ERRORED)
             if failed is not None:
@@ -105,10 +107,10 @@ async def update(
                 raise NotFound(documents.NOT_INSTALLED)
             told(document)
             return document
-        document = await instance.store.write(lambda tx: _begin_update(tx, instance, slug))
+        document, generation = await instance.store.write(lambda tx: _begin_update(tx, instance, slug))
         told(document)
         try:
-            document = await _bring_in(instance, slug, source, wanted, package)
+            document = await _bring_in(instance, slug, source, wanted, package, generation)
         except BaseException as error:
             failed = await _note_failure(instance, slug, error, state=READY if documents.is_usable(had) else ERRORED)
             if failed is not None:
@@ -175,8 +177,10 @@ def direction(before: str, after: str) -> str:
 # -- private parts
 
 
-async def _bring_in(instance: Instance, slug: str, source: str, wanted: Manifest, package: Package) -> Document:
-    generation, checksum = await stored_files.stage(instance, slug, package)
+async def _bring_in(
+    instance: Instance, slug: str, source: str, wanted: Manifest, package: Package, generation: str
+) -> Document:
+    checksum = await stored_files.stage(instance, slug, generation, package)
 
     def finish(tx: Writer) -> tuple[Document, str]:
         document = documents.find(tx, slug)
@@ -209,13 +213,13 @@ async def _bring_in(instance: Instance, slug: str, source: str, wanted: Manifest
     return document
 
 
-def _begin_update(tx: Writer, instance: Instance, slug: str) -> Document:
+def _begin_update(tx: Writer, instance: Instance, slug: str) -> tuple[Document, str]:
     document = documents.find(tx, slug)
     _check_idle(instance, document)
     # A first installation that failed goes on as one: it has no former rights to merge.
     state = UPGRADING if documents.is_usable(document.body) else INSTALLING
     body = {**document.body, "state": state, "updated_at": instance.env.clock.timestamp()}
-    return tx.put(APPS, document.id, body, rev=document.rev)
+    return tx.put(APPS, document.id, body, rev=document.rev), stored_files.announce(tx, instance, slug)
 
 
 def _merged_rights(tx: Writer, slug: str, had: Mapping[str, Any], wanted: Manifest) -> dict[str, Any]:
@@ -264,7 +268,13 @@ def _read_manifest(instance: Instance, slug: str, package: Package) -> Manifest:
 
 
 async def _note_failure(instance: Instance, slug: str, error: BaseException, *, state: str) -> Document | None:
-    text = error.detail if isinstance(error, DomainError) else type(error).__name__
+    match error:
+        case DomainError():
+            text = error.detail
+        case OSError():
+            text = error.strerror or str(error)
+        case _:
+            text = INTERRUPTED
     log.warning("app not installed", instance=instance.domain, slug=slug, error=text)
     return await _change(instance, slug, {"state": state, "error": text})
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 
@@ -51,6 +52,7 @@ class _Condition:
 
 _Node = _Text | _Variable | _Condition
 
+_DEEPEST = 50  # conditions within conditions
 _ACTION = re.compile(r"\{\{(-\s)?((?:[^{}]|\{(?!\{)|\}(?!\}))*?)(\s-)?\}\}", re.DOTALL)
 _NAME = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)\Z", re.ASCII)
 _SCRIPT = re.compile(r"<(/?)script\b[^>]*>", re.IGNORECASE)
@@ -77,21 +79,20 @@ class Template:
         return "".join(written)
 
 
-def with_warnings(page: str) -> str:
-    """A template that also shows the warnings: before the end of its head, else in a head of its own."""
-    head = re.search(r"</head>", page, re.IGNORECASE)
-    if head:
-        return page[: head.start()] + "{{.Warnings}}" + page[head.start() :]
-    body = re.search(r"<body\b", page, re.IGNORECASE)
-    if body:
-        return page[: body.start()] + "<head>{{.Warnings}}</head>" + page[body.start() :]
-    return page
+@lru_cache(maxsize=32)
+def template(page: str) -> Template | None:
+    """The template that the text of a page is, with its warnings; None when it is none."""
+    try:
+        return Template(_with_warnings(page))
+    except NoTemplate:
+        return None
 
 
 class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._depth = 0
         self._seen = ""  # what stands before the current place, without actions
 
     def nodes(self, *, ends: bool) -> tuple[_Node, ...]:
@@ -130,12 +131,16 @@ class _Reader:
                 nodes.append(_Variable(_name(word), _place(self._seen)))
 
     def _condition(self, word: str) -> _Condition:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise NoTemplate
         then = self.nodes(ends=True)
         otherwise: tuple[_Node, ...] = ()
         if self._take() == "else":
             otherwise = self.nodes(ends=True)
             if self._take() != "end":
                 raise NoTemplate
+        self._depth -= 1
         return _Condition(_name(word), then, otherwise)
 
     def _take(self) -> str:
@@ -143,6 +148,17 @@ class _Reader:
         assert action is not None, "the caller stopped before an action"
         self._at = action.end()
         return action[2].strip()
+
+
+def _with_warnings(page: str) -> str:
+    """A template that also shows the warnings: before the end of its head, else in a head of its own."""
+    head = re.search(r"</head>", page, re.IGNORECASE)
+    if head:
+        return page[: head.start()] + "{{.Warnings}}" + page[head.start() :]
+    body = re.search(r"<body\b", page, re.IGNORECASE)
+    if body:
+        return page[: body.start()] + "<head>{{.Warnings}}</head>" + page[body.start() :]
+    return page
 
 
 def _name(word: str) -> str:

@@ -126,7 +126,7 @@ async def open_app(slug: str, caller: Caller) -> Answer:
     session = await caller.session()
     token = page_variables.app_token(caller.instance, slug, session)
     variables = await page_variables.variables(caller, document, token=token, logged_in=session is not None)
-    attributes = {name: str(value) for name, value in variables.items()}
+    attributes = {name: value if isinstance(value, bool) else str(value) for name, value in variables.items()}
     links = {"self": f"/apps/{slug}/open"}
     return jsonapi(json_documents.document(json_documents.resource(f"{APPS}.open", slug, attributes, links=links)))
 

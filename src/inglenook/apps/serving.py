@@ -13,6 +13,7 @@ from litestar import Request
 from inglenook.apps import documents, home_page, intents, matching, page_template, page_variables, policy, stored_files
 from inglenook.apps.matching import Target
 from inglenook.apps.stored_files import Found
+from inglenook.files.ranges import Failed, NotModified, Parts, Unsatisfiable, Validators, decide
 from inglenook.identity import links, login, one_time, pages, permission_documents, sessions
 from inglenook.identity.caller import Caller, caller_of
 from inglenook.identity.clients import CLIENT_DEVICES
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 TokenOfCode = Callable[["Instance", str], Awaitable[str]]
 """The token that a page is given for the `sharecode` of its address."""
 
-MAX_PAGE = 4 * 1024 * 1024  # bytes of a page that is filled in
+MAX_PAGE = 1024 * 1024  # bytes of a page that is filled in
 ROBOTS = "User-agent: *\nDisallow: /\n"
 NEVER_KEPT = "private, no-store, must-revalidate"
 FOR_EVER = "max-age=31536000, immutable"
@@ -175,17 +176,24 @@ def _file(visit: Visit, target: Target, found: Found) -> Answer:
         headers["vary"] = "Accept-Encoding"
     if matching.is_fixed(target.file):
         headers["cache-control"] = FOR_EVER
-    if _has(visit.request.headers.get("if-none-match", ""), etag):
-        return Answer(status=304, headers=headers)
+    start, end, status = 0, content.size, 200
+    match decide(visit.request.headers, Validators(etag, None), content.size):
+        case NotModified():
+            return Answer(status=304, headers=headers)
+        case Failed():
+            return visit.refusal(412, "A condition of the request does not hold")
+        case Unsatisfiable():
+            return Answer(status=416, headers={"content-range": f"bytes */{content.size}"})
+        case Parts(pieces=((start, end),)):
+            headers["content-range"] = f"bytes {start}-{end - 1}/{content.size}"
+            status = 206
+        case _:  # several parts at once are not worth their form: everything is a right answer as well
+            pass
     if compressed:
         headers["content-encoding"] = "gzip"
-    headers["content-length"] = str(content.size)
-    chunks = visit.instance.contents.read(content)
-    return streamed(chunks, media_type=stored_files.mime_of(target.file), headers=headers)
-
-
-def _has(given: str, etag: str) -> bool:
-    return any(one.strip().removeprefix("W/") in (etag, "*") for one in given.split(","))
+    headers |= {"content-length": str(end - start), "accept-ranges": "bytes"}
+    chunks = visit.instance.contents.read(content, start, end)
+    return streamed(chunks, status=status, media_type=stored_files.mime_of(target.file), headers=headers)
 
 
 def _robots() -> Answer:
@@ -224,9 +232,8 @@ async def _page(visit: Visit, document: Document, target: Target, found: Found, 
         token = page_variables.app_token(instance, visit.slug, session) if session is not None else ""
     variables = await page_variables.variables(caller, document, token=token, logged_in=session is not None)
     try:
-        page = page_template.Template(page_template.with_warnings(source)).render(variables)
-    except page_template.NoTemplate:
-        page = source
+        template = page_template.template(source)
+        page = source if template is None else template.render(variables)
     except page_template.UnknownVariable as error:
         log.warning("a page of an app names an unknown variable", slug=visit.slug, variable=str(error))
         return error_page(caller, 500, translate(instance.locale, "apps.broken", variable=str(error)))

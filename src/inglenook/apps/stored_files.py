@@ -55,13 +55,18 @@ class Found:
     gzip: Content | None
 
 
-async def stage(instance: Instance, slug: str, package: Package) -> tuple[str, str]:
-    """Store the files of a package as a new generation; gives its name and the SHA-256 over all files.
+def announce(tx: Writer, instance: Instance, slug: str) -> str:
+    """Name a new generation that is going to be stored, so that it is removed if that never ends."""
+    generation = instance.env.random.bytes(8).hex()
+    tx.put_record(STAGED, f"{slug}/{generation}", {})
+    return generation
+
+
+async def stage(instance: Instance, slug: str, generation: str, package: Package) -> str:
+    """Store the files of a package as an announced generation; gives the SHA-256 over all files.
 
     Nothing is left of it when this fails. Raises TooLarge, and what the package raises."""
-    generation = instance.env.random.bytes(8).hex()
     name = f"{slug}/{generation}"
-    await instance.store.write(lambda tx: tx.put_record(STAGED, name, {}) and None)
     batch = _Batch(instance, name)
     digest = hashlib.sha256()
     seen: dict[str, str] = {}
@@ -84,7 +89,7 @@ async def stage(instance: Instance, slug: str, package: Package) -> tuple[str, s
         raise
     for path in sorted(seen):
         digest.update(f"{path}\0{seen[path]}\n".encode())
-    return generation, digest.hexdigest()
+    return digest.hexdigest()
 
 
 def make_current(tx: Writer, slug: str, generation: str) -> str:

@@ -88,6 +88,7 @@ def routes() -> list[Any]:
 
 def background(runtime: Runtime) -> list[Part]:
     """The background parts of a running server, in the order of their start."""
+    import inglenook.apps.background
     import inglenook.identity.housekeeping
     import inglenook.mail.sender
     import inglenook.replication.engine

@@ -45,6 +45,7 @@ async def install(
     """
     from inglenook.apps import installing
 
+    source = _source(call, source)
     if ask_permissions:
         instance = (await _instances(call, domain, everywhere=all_domains))[0]
         rights = await installing.asked_rights(instance, slug, source)
@@ -80,6 +81,8 @@ async def update(
         Not when the new version asks for other rights or has other terms.
     """
     from inglenook.apps import documents, installing
+
+    source = _source(call, source)
 
     async def one(instance: Instance) -> None:
         had = await instance.store.read(lambda view: documents.get(view, slug))
@@ -156,6 +159,11 @@ async def show(slug: str, /, *, domain: Domain = "", json: Flag = False, call: C
     instance = await call.instance(domain)
     document = await instance.store.read(lambda view: documents.find(view, slug))
     call.put_json(document.body)
+
+
+def _source(call: Called, source: str) -> str:
+    """The source, written as an address when it is a path: `./build`, `/srv/apps/mini.tar.gz`."""
+    return call.path(source).resolve().as_uri() if source.startswith((".", "/", "~")) else source
 
 
 async def _instances(call: Called, domain: str, *, everywhere: bool) -> list[Instance]:
