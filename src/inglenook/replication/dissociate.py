@@ -57,8 +57,8 @@ def dissociate_file(tx: Writer, ex: Exchange, rule: SharingRule, item: Item) -> 
         give_up(tx, ex, item)
 
 
-def give_up_trashed(tx: Writer, item: Item) -> None:
-    """Free the id of something that lies in the trash, with all that is below it: copies take their places there."""
+def give_up_id(tx: Writer, item: Item) -> None:
+    """Free the id of something that was taken out here, with all that is below it: copies take their places."""
     before, tx.origin = tx.origin, ""
     items = [item, *tree.walk(tx, item.id)] if item.is_directory else [item]
     copies: dict[str, str] = {}

@@ -15,6 +15,7 @@ from inglenook.environment import Randomness
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter
 from inglenook.kernel.revisions import parse, wire_to_chain
+from inglenook.replication.shapes import are_hexadecimal, is_file_id, is_id, wrong_member
 from inglenook.sharing import tracking
 from inglenook.sharing.documents import Sharing
 
@@ -82,7 +83,7 @@ class Exchange:
 def read_document(document: Body) -> Received:
     """A document of a bulk or a metadata request. Raises BadRequest for a missing id or revision or bad history."""
     id, rev = document.get("_id"), document.get("_rev")
-    if not isinstance(id, str) or not id or id.startswith("_"):
+    if not isinstance(id, str) or not is_id(id):
         raise BadRequest("An identifier is missing")
     if not isinstance(rev, str) or not rev:
         raise BadRequest("A revision is missing")
@@ -93,6 +94,18 @@ def read_document(document: Body) -> Received:
         chain = [*chain, rev] if not chain else [rev]
     body = {name: value for name, value in document.items() if not name.startswith("_")}
     return Received(id, chain, body, document.get("_deleted") is True)
+
+
+def read_file(document: Body) -> Received:
+    """A file or folder, or the removal of one. Raises BadRequest as `read_document`, and for wrong members."""
+    received = read_document(document)
+    if not is_file_id(received.id):
+        raise BadRequest("An identifier is missing")
+    if not are_hexadecimal(received.chain):
+        raise BadRequest("Invalid rev format")
+    if name := wrong_member(document):
+        raise BadRequest(f"The member {name} has the wrong type")
+    return received
 
 
 def md5_of(received: Received) -> str:

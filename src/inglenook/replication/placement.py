@@ -10,7 +10,7 @@ from inglenook.files import tree
 from inglenook.files.documents import ROOT_ID, TRASH_ID, Item
 from inglenook.files.store import create_item, touch_directories_below, update_item
 from inglenook.kernel.errors import Unprocessed
-from inglenook.kernel.names import conflict_name
+from inglenook.kernel.names import check_name, conflict_name
 from inglenook.replication.exchange import Body, Exchange, ParentMissing, Received, Safety, next_revision
 from inglenook.sharing import folder
 from inglenook.storage.documents.contract import Writer
@@ -72,6 +72,7 @@ def recreate_folder(tx: Writer, ex: Exchange, id: str, found: Body) -> None:
     if tree.get(tx, id) is not None:
         return
     received = Received(id, [], found)
+    check_name(received.text("name"))
     dir_id = parent_of(tx, ex, received)
     before, tx.origin = tx.origin, ""
     name, _ = settle_name(tx, ex, dir_id, received.text("name"), id, None)

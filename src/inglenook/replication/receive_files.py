@@ -12,7 +12,7 @@ from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import SharingRule, by_id, rule_for_file
 from inglenook.kernel.xor import conflict_id
-from inglenook.replication.dissociate import give_up_trashed
+from inglenook.replication.dissociate import give_up_id
 from inglenook.replication.exchange import Body, Exchange, Received, Safety, md5_of, next_revision
 from inglenook.replication.initial import count_received
 from inglenook.replication.placement import parent_of, settle_name, uncertified
@@ -39,7 +39,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
         if rule_for_file(ex.sharing.rules, received.body) is None:
             raise Safety
         return False
-    if is_settled_removal(item, shared):
+    if is_settled_removal(ex, shared):
         return False
     rule = rule_of_existing(tx, ex, item, shared)
     if shared.knows(received.rev) and shared.live(ex.sharing.id):
@@ -61,8 +61,8 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
     tx.origin = ex.came(received.rev)
     item = tree.get(tx, received.id)
     shared = tracking.load(tx, FILES, received.id)
-    if item is not None and is_settled_removal(item, shared):
-        give_up_trashed(tx, item)
+    if item is not None and is_settled_removal(ex, shared):
+        give_up_id(tx, item)
         item = None
     if item is None:
         create_file(tx, ex, received, content)
@@ -88,10 +88,9 @@ def is_back(ex: Exchange, shared: tracking.Shared) -> bool:
     return info.get("dissociated", False) and info.get("known", {}).get(str(ex.index)) == shared.leaf
 
 
-def is_settled_removal(item: Item, shared: tracking.Shared) -> bool:
-    """Whether a file lies in the trash here and the other side knows that (nothing tracks it any more): when it
-    comes again, somebody else has kept it."""
-    return item.is_file and item.trashed and not shared.infos
+def is_settled_removal(ex: Exchange, shared: tracking.Shared) -> bool:
+    """Whether a file was removed here and the other side knows that: when it comes again, somebody else has kept it."""
+    return bool(shared.infos.get(ex.sharing.id, {}).get("settled"))
 
 
 # -- a file that is here

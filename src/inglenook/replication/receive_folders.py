@@ -15,7 +15,7 @@ from inglenook.kernel.errors import BadRequest, Conflict, DomainError, Precondit
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import rule_for_file
-from inglenook.replication.dissociate import dissociate, give_up_trashed
+from inglenook.replication.dissociate import dissociate, give_up_id
 from inglenook.replication.exchange import FILES, Exchange, ParentMissing, Received, Safety, next_revision
 from inglenook.replication.placement import folder_body, parent_of, rename_local, settle_name
 from inglenook.sharing import tracking
@@ -118,12 +118,12 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
         return True
     if received.body.get("type") != "directory":
         return True
-    if info is not None and info.get("removed") and not info.get("dissociated"):
+    if info is not None and info.get("settled") and item is not None:
+        give_up_id(tx, item)
+        return create_folder(tx, ex, received, names)
+    if info is not None and info.get("removed") and not info.get("dissociated") and not info.get("settled"):
         return True
     if item is None:
-        return create_folder(tx, ex, received, names)
-    if info is None and not shared.infos and tree.Lineage(tx).in_trash(item):
-        give_up_trashed(tx, item)
         return create_folder(tx, ex, received, names)
     if info is None or info.get("dissociated"):
         return True

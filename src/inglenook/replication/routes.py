@@ -13,6 +13,7 @@ from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import Unprocessed, Unreadable, UnsupportedMediaType
 from inglenook.replication import service
 from inglenook.replication.initial import end_initial_sync
+from inglenook.replication.shapes import wrong_member
 from inglenook.sharing.peer_access import require_peer
 from inglenook.wire import PEER, body_chunks, no_content, plain_json, read_body
 
@@ -55,7 +56,8 @@ async def file_metadata(sharing_id: str, file_id: str, request: Http, instance: 
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UnsupportedMediaType("Unsupported Media Type")
     document = await _object(request, MAX_METADATA)
-    _check_types(document)
+    if name := wrong_member(document):
+        raise Unreadable(f"the member {name} has the wrong type")
     key = await service.file_metadata(instance, sharing, index, file_id, document)
     return no_content() if key is None else plain_json({"key": key})
 
@@ -93,37 +95,6 @@ async def _object(request: Http, limit: int) -> Body:
     if not isinstance(body, dict):
         raise Unreadable("Bad Request")
     return body
-
-
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "_rev": str,
-    "_revisions": dict,
-    "name": str,
-    "size": str,
-    "md5sum": str,
-    "mime": str,
-    "class": str,
-    "dir_id": str,
-    "tags": list,
-    "metadata": dict,
-    "cozyMetadata": dict,
-    "referenced_by": list,
-    "executable": bool,
-    "trashed": bool,
-    "created_at": str,
-    "updated_at": str,
-}
-
-
-def _check_types(document: Body) -> None:
-    """Refuse members of the wrong type; `null` stands for absent (spec/05 §12.4)."""
-    for name, kind in _TYPES.items():
-        value = document.get(name)
-        if value is not None and not isinstance(value, kind):
-            raise Unreadable(f"the member {name} has the wrong type")
-    size = document.get("size")
-    if size is not None and not (size.isascii() and size.isdigit()):
-        raise Unreadable("the member size is not a number in a string")
 
 
 ROUTES = [revs_diff, bulk_docs, folder, file_metadata, file_content, reupload, end_initial]

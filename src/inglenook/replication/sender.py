@@ -515,12 +515,12 @@ class Sender:
 
 
 def settle_removals(tx: Writer, sharing_id: str, removed: Sequence[Change]) -> None:
-    """The owner knows what this side has removed: it is tracked no more. If it comes again, somebody has kept it."""
+    """The owner knows what this side has removed: if it comes again, somebody else has kept it."""
     for change in removed:
         shared = tracking.load(tx, change.doctype, change.id)
         info = shared.infos.get(sharing_id)
         if info is not None and info.get("removed") and shared.leaf == change.rev:
-            del shared.infos[sharing_id]
+            info["settled"] = True
             tracking.save(tx, shared)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from inglenook.files import tree
 from inglenook.files.documents import FILES
 from inglenook.files.quota import check_room, quota_of
+from inglenook.files.tree import MAX_DEPTH
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import (
     BadRequest,
@@ -28,18 +29,20 @@ from inglenook.replication.exchange import (
     Received,
     md5_of,
     read_document,
+    read_file,
 )
 from inglenook.replication.placement import recreate_folder
 from inglenook.replication.receive_documents import apply_documents
 from inglenook.replication.receive_files import apply_content, apply_metadata
 from inglenook.replication.receive_folders import BulkOutcome, apply_bulk
+from inglenook.replication.shapes import wrong_member
 from inglenook.replication.transform import folder_for_caller
 from inglenook.sharing import links, tracking
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader, Writer
 
 KEY_LIFETIME = 5 * 60.0
-DEEPEST = 512
+DEEPEST = MAX_DEPTH
 EXCESS = 16 * 1024 * 1024
 
 Body = dict[str, Any]
@@ -74,7 +77,7 @@ async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Map
     ex = exchange(instance, sharing, index)
     files: list[Received] = []
     others: dict[str, list[Received]] = {}
-    first: BadRequest | None = None
+    first: DomainError | None = None
     for doctype, listed in lists.items():
         if not isinstance(listed, list):
             raise BadRequest("JSON input is malformed or is missing mandatory fields")
@@ -82,8 +85,8 @@ async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Map
         if doctype == FILES:
             for entry in entries:
                 try:
-                    files.append(read_document(entry))
-                except BadRequest as error:
+                    files.append(read_file(entry))
+                except (BadRequest, InvalidParameter) as error:
                     first = first or error
         else:
             try:
@@ -118,7 +121,7 @@ async def file_metadata(instance: Instance, sharing: Sharing, index: int, id: st
         raise InvalidAttribute(
             "the identifiers in the URL and in the doc are not the same", pointer="/data/attributes/id"
         )
-    received = read_document(document)
+    received = read_file(document)
     ex = exchange(instance, sharing, index)
 
     def apply(tx: Writer) -> bool:
@@ -139,7 +142,7 @@ async def file_content(
     pending: Body = await instance.ephemeral.get(_slot(instance, key)) or {}
     if pending.get("sharing") != sharing.id or pending.get("member") != index:
         raise NotFound("The metadata for this file were not found")
-    received = read_document(pending["document"])
+    received = read_file(pending["document"])
     size, md5 = int(received.text("size") or "0"), md5_of(received)
     await instance.store.read(lambda view: check_room(view, quota_of(instance), size))
     ex = exchange(instance, sharing, index)
@@ -213,6 +216,8 @@ async def _fetch_parents(instance: Instance, ex: Exchange, id: str) -> None:
         id = above
         if await instance.store.read(lambda view, i=id: tree.get(view, i)) is not None:
             break
+    else:
+        raise Unprocessed("The folder lies too deep")
 
     def make(tx: Writer) -> None:
         for folder_id, body in reversed(fetched):
@@ -238,7 +243,7 @@ async def _ask_for_folder(instance: Instance, ex: Exchange, id: str) -> Body:
         except UpstreamFailed:
             continue
         silent = False
-        if isinstance(found, dict) and found.get("type") == "directory" and isinstance(found.get("name"), str):
+        if isinstance(found, dict) and found.get("type") == "directory" and not wrong_member(found):
             return found
     if silent:
         raise Unprocessed("The folder cannot be asked for")

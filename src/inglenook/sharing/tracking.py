@@ -5,7 +5,8 @@ knows, and for each sharing an *info*. The record is in the feed of each of its 
 member reads what changed there and nothing else. `track` is the store's hook; the rules it judges by are records
 too, written when a sharing document changes (`rules_of`), so that a write without sharings costs one look-up.
 
-An info is `{"rule": i}` plus, only when true, `removed`, `binary`, `dissociated`, plus `known`: for each member
+An info is `{"rule": i}` plus, only when true, `removed`, `binary`, `dissociated`, and `settled` (on a recipient: the
+owner knows of the removal), plus `known`: for each member
 index the last revision that this member is known to have, so that nothing is sent back to where it came from.
 """
 
