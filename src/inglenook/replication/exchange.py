@@ -14,7 +14,7 @@ from typing import Any
 from inglenook.environment import Randomness
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter
-from inglenook.kernel.revisions import parse, wire_to_chain
+from inglenook.kernel.revisions import normalise, parse, wire_to_chain
 from inglenook.replication.shapes import are_hexadecimal, is_file_id, is_id, wrong_member
 from inglenook.sharing import tracking
 from inglenook.sharing.documents import Sharing
@@ -87,11 +87,11 @@ def read_document(document: Body) -> Received:
         raise BadRequest("An identifier is missing")
     if not isinstance(rev, str) or not rev:
         raise BadRequest("A revision is missing")
-    parse(rev)
+    rev = normalise(rev)
     revisions = document.get("_revisions")
-    chain = wire_to_chain(revisions) if isinstance(revisions, dict) else [rev]
-    if not chain or chain[-1] != rev:
-        chain = [*chain, rev] if not chain else [rev]
+    chain = [rev] if revisions is None else wire_to_chain(revisions)
+    if chain[-1] != rev:
+        raise BadRequest("Invalid rev format")
     body = {name: value for name, value in document.items() if not name.startswith("_")}
     return Received(id, chain, body, document.get("_deleted") is True)
 

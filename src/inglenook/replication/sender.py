@@ -236,6 +236,8 @@ class Sender:
             await self._revoke(sharing)
         bulk = [change for change in page.bulk if self._sent.get(change.id) != change.rev]
         removals = list(page.removals)
+        # an upload that is on its way must not arrive behind the removal of its file
+        await self._uploads_over(lambda: not any(tracking_id(gone) in progress.open for gone in removals))
         folders_go = any(change.depth == 0 for change in removals)
         moved = [file for file in page.files if not file.created]
         if not (folders_go and moved):
@@ -247,14 +249,17 @@ class Sender:
         progress.cursor = page.last
         if removals:
             # a file that has left a folder must be gone from it before the folder goes (spec/05 §21.9)
-            while self._uploads and not self._stopped:
-                await asyncio.wait(set(self._uploads), return_when=asyncio.FIRST_COMPLETED)
-            self._check_uploads()
+            await self._uploads_over(lambda: not progress.open)
             await self._send_changes(sharing, removals)
-        while len(progress.open) >= WINDOW and not self._stopped:
-            await asyncio.wait(set(self._uploads), return_when=asyncio.FIRST_COMPLETED)
+        await self._uploads_over(lambda: len(progress.open) < WINDOW)
         if not self._stopped and len(page.bulk) + len(page.files) >= BATCH // 2:
             await self._keep_checkpoint(progress)
+
+    async def _uploads_over(self, enough: Callable[[], bool]) -> None:
+        """Wait until enough uploads have ended. Raises as `_check_uploads`."""
+        while not enough() and self._uploads and not self._stopped:
+            await asyncio.wait(set(self._uploads), return_when=asyncio.FIRST_COMPLETED)
+        self._check_uploads()
 
     async def _send_changes(self, sharing: Sharing, changes: Sequence[Change]) -> None:
         """Send changes in bulks; when a bulk is refused, one by one, and what is refused then is written down."""

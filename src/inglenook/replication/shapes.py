@@ -14,8 +14,8 @@ from inglenook.kernel.mime import check_mime
 Body = dict[str, Any]
 
 LONGEST_ID = 1024
-FILE_ID = re.compile(r"[^\s/\x00-\x1f\x7f]{1,200}")
-HEXADECIMAL = re.compile(r"\d+-[0-9a-fA-F]+")
+FILE_ID = re.compile(r"[0-9A-Za-z._~-]{1,200}")
+HEXADECIMAL = re.compile(r"\d+-[0-9a-fA-F]{1,64}")
 
 TYPES: dict[str, type] = {
     "_rev": str,
