@@ -93,19 +93,19 @@ class _Reader:
         self._text = text
         self._at = 0
         self._depth = 0
+        self._eat = False  # whether the last action eats the white space after it
         self._seen = ""  # what stands before the current place, without actions
 
     def nodes(self, *, ends: bool) -> tuple[_Node, ...]:
         """Read up to the end of the text, or (`ends`) up to `else` or `end`, which is left for the caller."""
         nodes: list[_Node] = []
-        eat = False
         while True:
             action = _ACTION.search(self._text, self._at)
             opening = self._text.find("{{", self._at)
             if opening >= 0 and (action is None or opening < action.start()):
                 raise NoTemplate
             text = self._text[self._at : action.start() if action else len(self._text)]
-            if eat:
+            if self._eat:
                 text = text.lstrip()
             if action and action[1]:
                 text = text.rstrip()
@@ -122,7 +122,7 @@ class _Reader:
                 self._at = action.start()
                 return tuple(nodes)
             self._at = action.end()
-            eat = bool(action[3])
+            self._eat = bool(action[3])
             if word.startswith("/*") and word.endswith("*/"):
                 continue
             if word.startswith("if "):
@@ -147,6 +147,7 @@ class _Reader:
         action = _ACTION.match(self._text, self._at)
         assert action is not None, "the caller stopped before an action"
         self._at = action.end()
+        self._eat = bool(action[3])
         return action[2].strip()
 
 
