@@ -1,18 +1,25 @@
-"""The backends that the contract is proved for. A new one (PostgreSQL) is one more entry of `BACKENDS`."""
+"""The backends that the contract is proved for."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.services import schema_url
+
 from inglenook.environment import Clock, Config, Environment
 from inglenook.storage.blobs.contract import BlobStores
 from inglenook.storage.blobs.local import LocalBlobStores
 from inglenook.storage.blobs.memory import MemoryBlobStores
+from inglenook.storage.bus import Bus
 from inglenook.storage.documents.contract import DocumentStores
+from inglenook.storage.documents.postgres import PostgresStores
 from inglenook.storage.documents.sqlite import SqliteStores
+
+POSTGRES_URL = "TEST_POSTGRES_URL"
 
 
 class SteppedClock(Clock):
@@ -35,17 +42,26 @@ class SteppedClock(Clock):
 @dataclass(frozen=True)
 class Backend:
     """One way to store: `documents` and `blobs` below a folder, or what stands for it. `durable` says that a new
-    process finds what an older one wrote."""
+    process finds what an older one wrote, `on_disk` that it is in that folder;
+    `needs` are the servers that must run, by the variables of their URLs."""
 
     name: str
     documents: Callable[[Path, Environment, BlobStores], DocumentStores]
     blobs: Callable[[Path, Environment], BlobStores]
     durable: bool
+    on_disk: bool = False
+    needs: tuple[str, ...] = ()
 
 
 def memory_documents(_: Path, env: Environment, blobs: BlobStores) -> DocumentStores:
     assert isinstance(blobs, MemoryBlobStores)
     return SqliteStores(None, env, blob_present=blobs.present)
+
+
+def postgres_documents(folder: Path, env: Environment, blobs: BlobStores) -> DocumentStores:
+    assert isinstance(blobs, LocalBlobStores)
+    url = schema_url(os.environ[POSTGRES_URL], folder)
+    return PostgresStores(url, env, Bus(), blob_present=lambda name, sha256: blobs.of(name).keep(sha256))
 
 
 BACKENDS = {
@@ -56,18 +72,27 @@ BACKENDS = {
             documents=lambda folder, env, _: SqliteStores(folder, env),
             blobs=lambda folder, env: LocalBlobStores(folder, env.clock),
             durable=True,
+            on_disk=True,
         ),
         Backend(
             "sqlite-without-threads",
             documents=lambda folder, env, _: SqliteStores(folder, env, threads=False),
             blobs=lambda folder, env: LocalBlobStores(folder, env.clock),
             durable=True,
+            on_disk=True,
         ),
         Backend(
             "sqlite-in-memory",
             documents=memory_documents,
             blobs=lambda _, env: MemoryBlobStores(env.clock),
             durable=False,
+        ),
+        Backend(
+            "postgres",
+            documents=postgres_documents,
+            blobs=lambda folder, env: LocalBlobStores(folder, env.clock),
+            durable=True,
+            needs=(POSTGRES_URL,),
         ),
     )
 }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from tests import services
 
 from inglenook.environment import Environment
 from inglenook.storage.blobs.contract import BlobStore
 from inglenook.storage.contents import Contents
 from inglenook.storage.documents.contract import DocumentStore, DocumentStores, Hook, Index
 
-from .backends import BACKENDS, Backend, SteppedClock, environment
+from .backends import BACKENDS, POSTGRES_URL, Backend, SteppedClock, environment
 
 
 class Place:
@@ -53,9 +55,21 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def TEST_POSTGRES_URL() -> Iterator[str]:
+    """A PostgreSQL server; the processes that tests start find it by the variable of this name."""
+    with services.postgres() as url:
+        os.environ[POSTGRES_URL] = url
+        yield url
+        del os.environ[POSTGRES_URL]
+
+
 @pytest.fixture(params=list(BACKENDS))
 def backend(request: pytest.FixtureRequest) -> Backend:
-    return BACKENDS[request.param]
+    chosen = BACKENDS[request.param]
+    for server in chosen.needs:
+        request.getfixturevalue(server)
+    return chosen
 
 
 @pytest.fixture

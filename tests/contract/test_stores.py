@@ -74,7 +74,7 @@ async def test_a_destroyed_store_is_gone(place: Place) -> None:
         await store.read(lambda view: view.last_seq())
     again = await place.open()
     assert await again.read(lambda view: view.doctypes()) == []
-    assert [path.name for path in place.folder.iterdir()] == (["alice"] if place.backend.durable else [])
+    assert [path.name for path in place.folder.iterdir()] == (["alice"] if place.backend.on_disk else [])
 
 
 async def test_a_closed_store_takes_nothing_more(place: Place) -> None:
