@@ -34,8 +34,9 @@ def dissociate_folder(tx: Writer, ex: Exchange, item: Item) -> None:
     copies = {item.id: copy_item(tx, item, TRASH_ID, restore_path=where)}
     for inner in below:
         copies[inner.id] = copy_item(tx, inner, copies[inner.dir_id], trashed=True, name=inner.name)
-    for old in [*reversed(below), item]:
-        give_up(tx, ex, old)
+    for old in reversed(below):
+        give_up_inside(tx, ex, old)
+    give_up(tx, ex, item)
 
 
 def dissociate_file(tx: Writer, ex: Exchange, rule: SharingRule, item: Item) -> None:
@@ -128,6 +129,15 @@ def copy_item(
 def without_empty(body: Body) -> Body:
     """A body without the members that are absent when empty (spec/02 §25.6)."""
     return {k: v for k, v in body.items() if not (k in ("restore_path", "referenced_by") and not v)}
+
+
+def give_up_inside(tx: Writer, ex: Exchange, item: Item) -> None:
+    """Delete the old id of something below a removed folder. A recipient announces that, as the owner may have moved
+    it elsewhere, or never have had it there; when the owner's own removal of it arrives, nothing is left to say."""
+    if ex.sharing.owner:
+        give_up(tx, ex, item)
+    else:
+        delete_item(tx, item)
 
 
 def give_up(tx: Writer, ex: Exchange, item: Item) -> None:

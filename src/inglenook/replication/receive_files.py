@@ -31,6 +31,9 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
     check_name(received.text("name"))
     item = tree.get(tx, received.id)
     shared = tracking.load(tx, FILES, received.id)
+    if is_forgotten_removal(ex, shared, received):
+        remind(tx, ex, shared)
+        return True
     if item is None:
         if shared.knows(received.rev) and not is_back(ex, shared):
             return True
@@ -86,6 +89,20 @@ def is_back(ex: Exchange, shared: tracking.Shared) -> bool:
     of a folder, and comes back inside of it, has no new revision of its own."""
     info = shared.infos.get(ex.sharing.id, {})
     return info.get("dissociated", False) and info.get("known", {}).get(str(ex.index)) == shared.leaf
+
+
+def is_forgotten_removal(ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
+    """Whether the owner has removed what is announced, and has known this very state before: a conflict copy that
+    the member has made for itself after it was told of the removal of its twin."""
+    info = shared.infos.get(ex.sharing.id, {})
+    removed_here = bool(info.get("removed")) and not info.get("dissociated")
+    return ex.sharing.owner and removed_here and shared.knows(received.rev)
+
+
+def remind(tx: Writer, ex: Exchange, shared: tracking.Shared) -> None:
+    """Tell of a removal once more."""
+    shared.infos[ex.sharing.id].pop("known", None)
+    tracking.save(tx, shared)
 
 
 def is_settled_removal(ex: Exchange, shared: tracking.Shared) -> bool:

@@ -115,6 +115,9 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
     if received.deleted:
         if info is not None and not info.get("removed") and item is not None:
             dissociate(tx, ex, info["rule"], item)
+        elif info is not None and item is None and not ex.sharing.owner:
+            del shared.infos[ex.sharing.id]
+            tracking.save(tx, shared)
         return True
     if received.body.get("type") != "directory":
         return True
