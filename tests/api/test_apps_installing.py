@@ -482,7 +482,10 @@ def test_an_installation_in_the_background_ends_by_itself(person: Person, tmp_pa
 
 @pytest.mark.parametrize(
     ("slug", "source", "status"),
-    [("UPPER", "file:///tmp", 422), ("mini", "gopher://x", 422), ("mini", "file:///nothing/there", 404),
+    [("mini", "http://[", 422), ("mini", "http:///x", 422), ("mini", "https://10.0.0.1/x.tar", 422),
+     ("mini", "http://127.0.0.1:1/x.tar", 502), ("mini", "file:///etc/passwd", 400),
+     ("mini", "file:///proc/self/mem", 400), ("mini", "file:///" + "a" * 5000, 400), ("UPPER", "file:///tmp", 422),
+     ("mini", "gopher://x", 422), ("mini", "file:///nothing/there", 404),
      ("mini", "", 404), ("mini", "registry://mini", 404)],
 )  # fmt: skip
 def test_bad_requests_for_an_installation_say_why(person: Person, slug: str, source: str, status: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from inglenook.apps.installing import Told, mend
-from inglenook.kernel.errors import DomainError
+from inglenook.kernel.errors import BadRequest, DomainError, OutOfSpace
 from inglenook.storage.documents.contract import Document
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Installation:
             self._states.put_nowait(error)
         except OSError as error:
             log.warning("an app cannot be read", error=str(error))
-            self._states.put_nowait(DomainError(f"The source cannot be read: {error.strerror or error}"))
+            text = f"The source cannot be read: {error.strerror or error}"
+            self._states.put_nowait(OutOfSpace(text) if error.errno == errno.ENOSPC else BadRequest(text))
         finally:
             self._states.put_nowait(None)
 

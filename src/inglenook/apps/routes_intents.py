@@ -12,7 +12,7 @@ from inglenook.apps.intents import INTENTS
 from inglenook.identity import permission_documents
 from inglenook.identity.caller import Caller
 from inglenook.kernel import jsonapi as json_documents
-from inglenook.kernel.errors import AuthError, Forbidden
+from inglenook.kernel.errors import AuthError, DocumentNotFound, Forbidden
 from inglenook.kernel.permissions import Permit
 from inglenook.storage.documents.contract import Document, Reader
 from inglenook.wire import TOKEN, Answer, jsonapi, read_body
@@ -35,7 +35,9 @@ async def create_intent(request: Request[Any, Any, Any], caller: Caller) -> Answ
 async def read_intent(id: str, caller: Caller) -> Answer:
     """An intent, for an app that can serve it."""
     permit = await _any_permit(caller)
-    document = await caller.instance.store.read(lambda view: view.find(INTENTS, id))
+    document = await caller.instance.store.read(lambda view: view.get(INTENTS, id))
+    if document is None:
+        raise DocumentNotFound
     if not intents.is_service(document.body, permit.source_id):
         raise Forbidden
     return await _answer(caller, document)

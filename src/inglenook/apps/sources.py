@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from inglenook.apps import archives, manifest
+from inglenook.apps import archives, manifest, policy
 from inglenook.apps.stored_files import MAX_FILES
 from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, TooLarge
+from inglenook.peers.errors import PeerForbiddenAddress
 from inglenook.peers.peers import TRANSFER
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def check(source: str) -> str:
         raise _bad(f"Write {scheme}://…")
     if any(character < " " for character in source):
         raise _bad("The source contains a control character")
+    if scheme in ("http", "https") and not policy.origin_of(source):
+        raise _bad(f"{source} is no address of a server")
     return source
 
 
@@ -180,7 +183,12 @@ async def _unpack(archive: archives.Archive) -> AsyncIterator[PackagedFile]:
 async def _download(instance: Instance, source: str) -> AsyncGenerator[Package]:
     expected = digest_of(source)
     url = source.partition("#")[0]
-    async with instance.peers.stream("GET", url, headers={"Accept-Encoding": "identity"}, timeout=TRANSFER) as stream:
+    async with AsyncExitStack() as stack:
+        asking = instance.peers.stream("GET", url, headers={"Accept-Encoding": "identity"}, timeout=TRANSFER)
+        try:
+            stream = await stack.enter_async_context(asking)
+        except PeerForbiddenAddress as error:
+            raise _bad(error.detail) from error
         if stream.status != 200:
             raise NotFound(f"The archive cannot be had: {urlsplit(url).hostname} answered {stream.status}")
         unpacking = archives.unpacked(stream.chunks(), instance.env.config.data, expected_sha256=expected)
