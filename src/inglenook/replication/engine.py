@@ -134,14 +134,21 @@ class ReplicationEngine:
             if sharing.owner:
                 await set_up(instance, sharing)
             wanted.update((sharing.id, index) for index in receivers(sharing))
+        ids = {sharing.id for sharing in active if not sharing.owner}
         for key in [k for k, (_, task) in watched.senders.items() if k not in wanted or task.done()]:
-            _, task = watched.senders.pop(key)
+            sender, task = watched.senders[key]
+            if key[0] in ids and not task.done():  # a reader from now on: what was changed before still goes
+                sender.finish(await instance.store.read(lambda view: view.last_seq()))
+                continue
+            del watched.senders[key]
             task.cancel()
         for key in wanted - watched.senders.keys():
             sender = Sender(instance, *key)
             task = asyncio.create_task(self._supervise(sender))
             watched.senders[key] = (sender, task)
-        for sender, _ in watched.senders.values():
+        for key, (sender, _) in watched.senders.items():
+            if key in wanted:
+                sender.finish(None)
             sender.wake()
 
     async def _supervise(self, sender: Sender) -> None:

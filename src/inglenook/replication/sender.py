@@ -13,7 +13,7 @@ already is answered as an echo.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,9 +24,8 @@ import structlog
 
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, UpstreamFailed
-from inglenook.kernel.xor import xor_id
 from inglenook.peers import backoff
-from inglenook.peers.errors import PeerBusy, PeerGarbage
+from inglenook.peers.errors import PeerBusy, PeerCircuitOpen, PeerGarbage
 from inglenook.peers.peers import TRANSFER, PeerLink, PeerResponse
 from inglenook.replication import outbox
 from inglenook.replication.link_state import LinkState, Retry, load_state, save_state
@@ -34,7 +33,7 @@ from inglenook.replication.outbox import Change, FileToSend, Page
 from inglenook.sharing import documents, links, tracking
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.contents import INLINE_BYTES
-from inglenook.storage.documents.contract import Content, Reader, Record, Writer
+from inglenook.storage.documents.contract import Content, Record, Writer
 
 log = structlog.get_logger("inglenook.replication")
 
@@ -91,12 +90,18 @@ class Sender:
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._trouble: UpstreamFailed | None = None
         self._fault: BaseException | None = None
+        self._until: int | None = None
         self._sent: dict[str, str] = {}
         self._log = log.bind(instance=instance.domain, sharing=sharing_id, member=index)
 
     def wake(self) -> None:
         """Something may have changed."""
         self._woken.set()
+
+    def finish(self, seq: int | None) -> None:
+        """Send what has happened up to a sequence, and end: this side may write no longer (spec/05 §1). None: go on."""
+        self._until = seq
+        self.wake()
 
     def recovered(self) -> None:
         """The member's server answers again."""
@@ -155,6 +160,8 @@ class Sender:
             if page.last > progress.cursor:
                 await self._send_page(sharing, page, progress)
                 continue
+            if self._until is not None and progress.done >= min(self._until, progress.cursor):
+                raise Ended
             if await self._retries_due(sharing, progress):
                 continue
             await self._keep_checkpoint(progress)
@@ -458,7 +465,7 @@ class Sender:
         """The member's server is out of reach: wait for its recovery, or for the next try."""
         env = self.instance.env
         delay = backoff.delay(failures, env.random.uniform(), ceiling=300.0)
-        if isinstance(trouble, PeerBusy):
+        if isinstance(trouble, PeerBusy | PeerCircuitOpen):
             delay = max(delay, trouble.retry_after)
         self.state.failed(env.clock.timestamp(), trouble.detail)
         self.state.next_try_at = env.clock.now().timestamp() + delay
@@ -515,7 +522,7 @@ class Sender:
         from inglenook.sharing.revocation import end_or_leave
 
         env = self.instance.env
-        await self.instance.store.write(lambda tx: end_or_leave(tx, env, sharing.id))
+        await self.instance.store.write(lambda tx: end_or_leave(tx, env, sharing.id, locale=self.instance.locale))
         raise Ended
 
 
@@ -553,14 +560,3 @@ def reason(response: PeerResponse) -> str:
             return str(errors[0].get("detail") or errors[0].get("title") or "")[:200]
         return str(body.get("error") or body.get("reason") or "")[:200]
     return ""
-
-
-def local_id(id: str, key: bytes) -> str:
-    """An identifier of the other side in ours: the transformation is its own inverse."""
-    return xor_id(id, key)
-
-
-def pending(view: Reader, sharing: Sharing, index: int) -> Iterable[Record]:
-    """The tracking records behind a member's checkpoint (for `sharings show`)."""
-    since = view.checkpoint(tracking.checkpoint_of(sharing.id, index))
-    return view.record_feed(tracking.SHARED, sharing.id, since=since, limit=1000)
