@@ -62,6 +62,12 @@ def schema_url(url: str, folder: Path) -> str:
     return f"{url}&options=-csearch_path%3D{name}"
 
 
+def objects_url(url: str, folder: Path) -> str:
+    """A place of its own in the bucket for a folder."""
+    bucket, _, options = url.partition("?")
+    return f"{bucket}/{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}?{options}"
+
+
 @contextmanager
 def redis() -> Iterator[str]:
     """A Redis server; gives its URL."""

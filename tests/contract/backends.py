@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.services import schema_url
+from tests.services import objects_url, schema_url
 
 from inglenook.environment import Clock, Config, Environment
 from inglenook.storage.blobs.contract import BlobStores
 from inglenook.storage.blobs.local import LocalBlobStores
 from inglenook.storage.blobs.memory import MemoryBlobStores
+from inglenook.storage.blobs.objects import ObjectBlobStores
 from inglenook.storage.bus import Bus
 from inglenook.storage.documents.contract import DocumentStores
 from inglenook.storage.documents.postgres import PostgresStores
 from inglenook.storage.documents.sqlite import SqliteStores
 
 POSTGRES_URL = "TEST_POSTGRES_URL"
+OBJECTS_URL = "TEST_OBJECTS_URL"
 
 
 class SteppedClock(Clock):
@@ -64,6 +66,17 @@ def postgres_documents(folder: Path, env: Environment, blobs: BlobStores) -> Doc
     return PostgresStores(url, env, Bus(), blob_present=lambda name, sha256: blobs.of(name).keep(sha256))
 
 
+def postgres_and_objects(folder: Path, env: Environment, blobs: BlobStores) -> DocumentStores:
+    assert isinstance(blobs, ObjectBlobStores)
+    url = schema_url(os.environ[POSTGRES_URL], folder)
+    return PostgresStores(url, env, Bus(), blob_present=blobs.present)
+
+
+def sqlite_and_objects(_: Path, env: Environment, blobs: BlobStores) -> DocumentStores:
+    assert isinstance(blobs, ObjectBlobStores)
+    return SqliteStores(None, env, blob_present=blobs.present)
+
+
 BACKENDS = {
     backend.name: backend
     for backend in (
@@ -93,6 +106,19 @@ BACKENDS = {
             blobs=lambda folder, env: LocalBlobStores(folder, env.clock),
             durable=True,
             needs=(POSTGRES_URL,),
+        ),
+        Backend(
+            "postgres-and-s3",
+            documents=postgres_and_objects,
+            blobs=lambda folder, env: ObjectBlobStores(objects_url(os.environ[OBJECTS_URL], folder), env),
+            durable=True,
+            needs=(POSTGRES_URL, OBJECTS_URL),
+        ),
+        Backend(
+            "sqlite-and-objects-in-memory",
+            documents=sqlite_and_objects,
+            blobs=lambda _, env: ObjectBlobStores("memory://", env),
+            durable=False,
         ),
     )
 }

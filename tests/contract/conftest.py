@@ -14,7 +14,7 @@ from inglenook.storage.blobs.contract import BlobStore
 from inglenook.storage.contents import Contents
 from inglenook.storage.documents.contract import DocumentStore, DocumentStores, Hook, Index
 
-from .backends import BACKENDS, POSTGRES_URL, Backend, SteppedClock, environment
+from .backends import BACKENDS, OBJECTS_URL, POSTGRES_URL, Backend, SteppedClock, environment
 
 
 class Place:
@@ -62,6 +62,15 @@ def TEST_POSTGRES_URL() -> Iterator[str]:
         os.environ[POSTGRES_URL] = url
         yield url
         del os.environ[POSTGRES_URL]
+
+
+@pytest.fixture(scope="session")
+def TEST_OBJECTS_URL() -> Iterator[str]:
+    """An S3 server."""
+    with services.object_store() as url:
+        os.environ[OBJECTS_URL] = url
+        yield url
+        del os.environ[OBJECTS_URL]
 
 
 @pytest.fixture(params=list(BACKENDS))
