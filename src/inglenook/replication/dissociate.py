@@ -132,24 +132,32 @@ def without_empty(body: Body) -> Body:
 
 
 def give_up_inside(tx: Writer, ex: Exchange, item: Item) -> None:
-    """Delete the old id of something below a removed folder. A recipient announces that, as the owner may have moved
-    it elsewhere, or never have had it there; when the owner's own removal of it arrives, nothing is left to say."""
-    if ex.sharing.owner:
-        give_up(tx, ex, item)
-    else:
-        delete_item(tx, item)
+    """Delete the old id of something below a removed folder. The member who removed the folder may have had it
+    elsewhere, or never: it is told of this removal, unless its own removal of the item arrives first."""
+    delete_item(tx, item)
+    shared = tracking.load(tx, FILES, item.id)
+    info = shared.infos.get(ex.sharing.id)
+    if info is not None and ex.sharing.owner:
+        shared.infos[ex.sharing.id] = {"rule": info["rule"], "removed": True, "dissociated": True}
+        tracking.save(tx, shared)
 
 
 def give_up(tx: Writer, ex: Exchange, item: Item) -> None:
-    """Delete an old id. The owner remembers it as dissociated, so that it may come back and others are told."""
-    delete_item(tx, item)
-    shared = tracking.load(tx, FILES, item.id)
+    """Delete the old id of what a member has removed. The owner remembers it as dissociated, so that it may come back
+    and the others are told; a recipient forgets it."""
+    give_up_inside(tx, ex, item)
+    note_removal(tx, ex, item.id)
+
+
+def note_removal(tx: Writer, ex: Exchange, id: str) -> None:
+    """The member itself has removed what is (already) gone here: it need not be told."""
+    shared = tracking.load(tx, FILES, id)
     info = shared.infos.get(ex.sharing.id)
     if info is None:
         return
     if ex.sharing.owner:
         known = {**info.get("known", {}), str(ex.index): shared.leaf}
-        shared.infos[ex.sharing.id] = {"rule": info["rule"], "removed": True, "dissociated": True, "known": known}
+        shared.infos[ex.sharing.id] = {**info, "known": known}
     else:
         del shared.infos[ex.sharing.id]
     tracking.save(tx, shared)

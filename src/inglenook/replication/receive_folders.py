@@ -15,7 +15,7 @@ from inglenook.kernel.errors import BadRequest, Conflict, DomainError, Precondit
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import rule_for_file
-from inglenook.replication.dissociate import dissociate, give_up_id
+from inglenook.replication.dissociate import dissociate, give_up_id, note_removal
 from inglenook.replication.exchange import FILES, Exchange, ParentMissing, Received, Safety, next_revision
 from inglenook.replication.placement import folder_body, parent_of, rename_local, settle_name
 from inglenook.sharing import tracking
@@ -115,9 +115,8 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
     if received.deleted:
         if info is not None and not info.get("removed") and item is not None:
             dissociate(tx, ex, info["rule"], item)
-        elif info is not None and item is None and not ex.sharing.owner:
-            del shared.infos[ex.sharing.id]
-            tracking.save(tx, shared)
+        elif info is not None and item is None and info.get("removed"):
+            note_removal(tx, ex, received.id)
         return True
     if received.body.get("type") != "directory":
         return True
