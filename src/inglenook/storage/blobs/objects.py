@@ -3,10 +3,10 @@
 An object store cannot rename, and nobody knows the name of a content before its last byte has come in. So the bytes are
 an object of their own, and what names them is an empty object beside them:
 
-    <instance>/data/<id>                             the bytes
-    <instance>/blobs/<sha256>/<id>.<size>.<stamp>    they have this SHA-256, and were put or named at this moment
-    <instance>/blobs/<sha256>/<id>.leaving           the collector is removing them
-    <instance>/uploads/<stamp>.<id>                  somebody is sending them
+    <instance>/data/<id>                                     the bytes
+    <instance>/blobs/<sha256>/<id>.<size>.<moment>.<nonce>    they have this SHA-256, and were put or named then
+    <instance>/blobs/<sha256>/<id>.leaving                   the collector is removing them
+    <instance>/uploads/<moment>.<id>                         somebody is sending them
 
 Nothing is ever changed, only added and removed, and an object store shows at once what was added. Who names bytes again
 first adds a stamp, then looks whether they are leaving; the collector first marks them as leaving, then looks for a new
@@ -196,7 +196,7 @@ class ObjectBlobs:
 
     def stamp(self, sha256: str, id: str, size: int) -> str:
         """The object that says: these bytes have this SHA-256, and were put or named now."""
-        return f"{self._blob(sha256)}{id}.{size}.{self._now()}"
+        return f"{self._blob(sha256)}{id}.{size}.{self._now()}.{self._env.random.bytes(4).hex()}"
 
     def data(self, id: str) -> str:
         """The object with the bytes."""
@@ -289,7 +289,7 @@ def _stamp(path: str) -> Stamp | None:
     id, _, rest = path.rpartition("/")[2].partition(".")
     if rest == LEAVING:
         return None
-    size, _, moment = rest.partition(".")
+    size, moment, _ = rest.split(".")
     return Stamp(path, id, int(size), int(moment))
 
 
