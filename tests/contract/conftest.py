@@ -73,6 +73,13 @@ def TEST_OBJECTS_URL() -> Iterator[str]:
         del os.environ[OBJECTS_URL]
 
 
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis server."""
+    with services.redis() as url:
+        yield url
+
+
 @pytest.fixture(params=list(BACKENDS))
 def backend(request: pytest.FixtureRequest) -> Backend:
     chosen = BACKENDS[request.param]

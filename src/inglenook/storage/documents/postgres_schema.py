@@ -122,7 +122,12 @@ CREATE TABLE garbage (
 CREATE INDEX garbage_by_age ON garbage (instance, since);
 
 -- Which process works for what, until when (storage.leases, without Redis).
-CREATE TABLE leases (name TEXT COLLATE "C" PRIMARY KEY, holder TEXT NOT NULL, until TIMESTAMPTZ NOT NULL);
+CREATE TABLE leases (
+    name TEXT COLLATE "C" PRIMARY KEY, holder TEXT COLLATE "C" NOT NULL, until TIMESTAMPTZ NOT NULL
+);
+-- Values that end by themselves (storage.bus, without Redis).
+CREATE TABLE short_lived (key TEXT COLLATE "C" PRIMARY KEY, value JSON NOT NULL, until TIMESTAMPTZ NOT NULL);
+CREATE INDEX short_lived_by_end ON short_lived (until);
 """
 
 OF_AN_INSTANCE = (
