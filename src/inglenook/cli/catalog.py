@@ -23,11 +23,12 @@ SINGLE = {
     "init": "init:init",
     "demo": "demo:demo",
     "completion": "completion:completion",
+    "openapi": "openapi:openapi",
     "version": "version:version",
 }
 """The commands outside of groups: module and function below `cli.commands`."""
 
-WITHOUT_SERVER = frozenset({"serve", "config", "init", "demo", "completion", "version"})
+WITHOUT_SERVER = frozenset({"serve", "config", "init", "demo", "completion", "openapi", "version"})
 """What is always executed by the process that the person started."""
 
 
