@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .conftest import Town
+from .conftest import NewPerson, Town
 from .fake_peer import FakePeer, Reply, history, revision, xor
 from .peers import Visit, peer, visit
 from .people import INBOX, md5
@@ -174,3 +174,24 @@ def test_contents_in_conflict_make_the_copy_that_the_owner_makes_too(visit: Visi
 def not_now() -> Reply:
     """A server that has no time."""
     return Reply(503, {"error": "not now"})
+
+
+def test_the_owner_is_told_when_there_is_room_again(new_person: NewPerson, peer: FakePeer) -> None:
+    bob = new_person("bob", quota="1000000")
+    deal = peer.invite(bob, "Room")
+    ballast = bob.upload("ballast.bin", b"x" * 900_000)
+    key = peer.announce(deal, peer.file(deal, "large.bin", b"y" * 600_000)).json()["key"]
+    assert peer.upload(deal, key, b"y" * 600_000).status_code == 413
+    assert not peer.got("POST", "/reupload$")
+    bob.trash(ballast)
+    bob.do("DELETE", "/files/trash")
+    told = peer.awaits("POST", f"/sharings/{deal.id}/reupload$")
+    assert told.raw == b""
+    assert peer.upload(deal, key, b"y" * 600_000).status_code == 204
+    bob.server.ask("instances", "set-disk-quota", bob.domain, "2000000")
+    peer.awaits("POST", f"/sharings/{deal.id}/reupload$", 2)
+    away = peer.on("POST", "/reupload$", lambda _: Reply(503))
+    bob.server.ask("instances", "set-disk-quota", bob.domain, "-1")
+    peer.awaits("POST", "/reupload$", 3)
+    away()
+    peer.awaits("POST", "/reupload$", 4)

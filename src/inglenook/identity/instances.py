@@ -2,7 +2,7 @@
 
 The registry is a document store of its own with one document per instance. An instance is opened when a request
 or a journal reader first needs it. Other domains take part in its life through three lists of async functions:
-`on_created` (before anybody can reach the instance), `on_opened` and `on_destroyed`.
+`on_created` (before anybody can reach the instance), `on_opened`, `on_modified` and `on_destroyed`.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ class Instances:
         self.hooks = list(hooks)
         self.on_created: list[LifeStep] = []
         self.on_opened: list[LifeStep] = []
+        self.on_modified: list[LifeStep] = []
         self.on_destroyed: list[LifeStep] = []
         self.sharing_members: SharingMembers | None = None
         """Set by the sharing domain: what a preview or interact code means to the sharing (spec/03 §8.3 step 5)."""
@@ -229,6 +230,8 @@ class Instances:
         else:
             instance.rev, instance.doc = written[0].rev, written[1]
             self._hosts.clear()
+            for step in self.on_modified:
+                await step(instance)
         return instance.doc
 
     async def destroy(self, instance: Instance) -> None:

@@ -15,6 +15,7 @@ import structlog
 
 from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
+from inglenook.replication.room import Room
 from inglenook.replication.sender import Sender
 from inglenook.replication.setup import set_up
 from inglenook.sharing import documents, rights, tracking
@@ -29,6 +30,8 @@ class Watched:
     """One instance under watch. `sharings_seq` is the state of its sharing documents that the senders reflect."""
 
     instance: Instance
+    room: Room
+    telling: asyncio.Task[None] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     sharings_seq: int = -1
     seen: dict[str, int] = field(default_factory=dict[str, int])
@@ -50,6 +53,7 @@ class ReplicationEngine:
     async def start(self) -> None:
         """Watch all instances; opening them goes on in the background."""
         self._instances.on_opened.append(self.watch)
+        self._instances.on_modified.append(self.look_again)
         self._instances.on_destroyed.append(self.forget)
         self._starting = asyncio.create_task(self._open_all())
 
@@ -67,7 +71,7 @@ class ReplicationEngine:
         """Keep the senders of an instance in step with it."""
         if self._stopping or instance.prefix in self._watches:
             return
-        watched = Watched(instance)
+        watched = Watched(instance, Room(instance))
         self._watched[instance.prefix] = watched
         self._watches[instance.prefix] = asyncio.create_task(self._keep(watched))
 
@@ -78,6 +82,11 @@ class ReplicationEngine:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def look_again(self, instance: Instance) -> None:
+        """The registry says something new about an instance, perhaps another quota."""
+        if watched := self._watched.get(instance.prefix):
+            watched.changed.set()
 
     def wake(self, prefix: str, sharing_id: str, index: int | None = None) -> None:
         """Try a sharing's members (or one of them) now."""
@@ -97,10 +106,13 @@ class ReplicationEngine:
             while True:
                 watched.changed.clear()
                 await self._look(watched)
+                await self._look_for_room(watched)
                 await watched.changed.wait()
         finally:
             end()
             tasks = [task for _, task in watched.senders.values()]
+            if watched.telling is not None:
+                tasks.append(watched.telling)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -124,6 +136,18 @@ class ReplicationEngine:
             if sid in changed:
                 sender.wake()
         watched.seen = dict.fromkeys(ids, upto)
+
+    async def _look_for_room(self, watched: Watched) -> None:
+        """Tell the members beside everything else, when there is room again."""
+        await watched.room.look()
+        if (watched.telling is None or watched.telling.done()) and await watched.room.due() is not None:
+            watched.telling = asyncio.create_task(self._tell_of_room(watched))
+
+    async def _tell_of_room(self, watched: Watched) -> None:
+        clock = watched.instance.env.clock
+        while (due := await watched.room.due()) is not None:
+            await asyncio.sleep(max(0.0, due - clock.now().timestamp()))
+            await watched.room.tell()
 
     async def _follow_sharings(self, watched: Watched) -> None:
         """Start and end senders as the sharing documents say."""
