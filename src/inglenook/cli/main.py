@@ -53,6 +53,8 @@ def run(arguments: list[str]) -> int:
         return greet(settings)
     if local or is_for_help(words):
         return _execute_without_server(words, settings)
+    if settings.config.database_url.startswith("postgresql:"):
+        return _execute_here(words, settings)  # beside the servers, whichever they are
     with suppress(control.NoServer):
         return control.call(settings.config.data, control.Request.of_this_process(words))
     return _execute_here(words, settings)

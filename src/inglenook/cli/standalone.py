@@ -10,6 +10,7 @@ from inglenook.cli import control
 from inglenook.cli.execute import execute, parse
 from inglenook.cli.invocation import CommandFailed, Invocation
 from inglenook.environment import Environment
+from inglenook.web.backends import is_shared
 from inglenook.web.lock import DataFolderTaken, DataLock
 
 PATIENCE = 15.0
@@ -23,6 +24,8 @@ async def execute_alone(arguments: list[str], invocation: Invocation) -> int:
     execute the command once it can."""
     try:
         parse(arguments)  # wrong usage needs no lock
+        if is_shared(invocation.settings.config):
+            return await _with_own_server(arguments, invocation)
         lock = await _lock(invocation)
     except CommandFailed as failure:
         invocation.say(f"Error: {failure}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from inglenook.environment import Environment
     from inglenook.identity.instances import Instances
     from inglenook.peers.peers import Peers
-    from inglenook.storage.bus import Ephemeral
+    from inglenook.storage.bus import ShortLived
     from inglenook.storage.contents import Contents
     from inglenook.storage.documents.contract import DocumentStore
 
@@ -109,7 +109,7 @@ class Instance:
         store: DocumentStore,
         contents: Contents,
         peers: Peers,
-        ephemeral: Ephemeral,
+        ephemeral: ShortLived,
         env: Environment,
         registry: Instances,
     ) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from inglenook.identity.caller import SharingMembers
     from inglenook.peers.peers import Peers
     from inglenook.storage.blobs.contract import BlobStores
-    from inglenook.storage.bus import Ephemeral
+    from inglenook.storage.bus import ShortLived
     from inglenook.storage.documents.contract import DocumentStore, DocumentStores
 
 REGISTRY = "registry"
@@ -71,6 +71,14 @@ def _names(doc_id: str, body: dict[str, Any]) -> Iterable[bytes]:
 REGISTRY_INDEXES = (Index("instances-by-name", INSTANCES, _names, version=1),)
 
 
+class Claims(Protocol):
+    """Which instances this process works for in the background, when others serve the same data."""
+
+    def holds(self, instance: Instance) -> bool:
+        """Whether it works for an instance now."""
+        ...
+
+
 class Instances:
     """All the instances. `await start()` before the first use."""
 
@@ -83,7 +91,7 @@ class Instances:
         indexes: Sequence[Index] = (),
         hooks: Sequence[Hook] = (),
         *,
-        ephemeral: Ephemeral,
+        ephemeral: ShortLived,
     ) -> None:
         self.env = env
         self.stores = stores
@@ -96,6 +104,11 @@ class Instances:
         self.on_opened: list[LifeStep] = []
         self.on_modified: list[LifeStep] = []
         self.on_destroyed: list[LifeStep] = []
+        self.on_claimed: list[LifeStep] = []
+        self.on_released: list[LifeStep] = []
+        self.claims: Claims | None = None
+        """Set when several processes work in the background: each runs `on_claimed` for the instances that are its
+        own, and `on_released` when they are not any more. Without it, `on_claimed` runs when an instance opens."""
         self.sharing_members: SharingMembers | None = None
         """Set by the sharing domain: what a preview or interact code means to the sharing (spec/03 §8.3 step 5)."""
         self._open: dict[str, Instance] = {}
@@ -103,6 +116,8 @@ class Instances:
         self._hosts: dict[str, HostMatch] = {}
         self._registry: DocumentStore | None = None
         self._changing = asyncio.Lock()
+        self._destroying: set[str] = set()
+        self._seen = 0  # the sequence up to which the registry is known here
 
     async def start(self) -> None:
         """Open the registry and finish what a crash interrupted."""
@@ -202,8 +217,7 @@ class Instances:
             instance.rev = (await self.registry.write(enter)).rev
             self._open[instance.id] = instance
             self._hosts.clear()
-        for step in self.on_opened:
-            await step(instance)
+        await self._run_opened(instance)
         return instance
 
     async def modify(self, instance: Instance, change: Callable[[InstanceDoc], InstanceDoc]) -> InstanceDoc:
@@ -237,8 +251,12 @@ class Instances:
     async def destroy(self, instance: Instance) -> None:
         """Take an instance down with everything in it. It cannot be reached any more from the first moment on; a
         crash in between is finished by the next start."""
-        await self.modify(instance, lambda doc: msgspec.structs.replace(doc, deleting=True))
-        await self._destroy(instance)
+        self._destroying.add(instance.id)
+        try:
+            await self.modify(instance, lambda doc: msgspec.structs.replace(doc, deleting=True))
+            await self._destroy(instance)
+        finally:
+            self._destroying.discard(instance.id)
 
     async def _destroy(self, instance: Instance) -> None:
         for step in self.on_destroyed:
@@ -263,6 +281,73 @@ class Instances:
             raise InvalidParameter("In flat mode the first label of a domain has no hyphen", parameter="domain")
         return self._without_default_port(normal)
 
+    # -- background work, and other processes
+    async def tended(self) -> list[Instance]:
+        """The instances that this process works for in the background now, by domain; opens each of them."""
+        claims = self.claims
+        if claims is not None:
+            return [instance for instance in self.opened() if claims.holds(instance)]
+        return [instance for instance in await self.list() if not instance.doc.deleting]
+
+    async def claimed(self, instance: Instance) -> None:
+        """Begin what is done in the background for an instance."""
+        for step in self.on_claimed:
+            await step(instance)
+
+    async def released(self, instance: Instance) -> None:
+        """End what is done in the background for an instance: another process does it."""
+        for step in self.on_released:
+            await step(instance)
+
+    async def look_around(self) -> dict[str, str]:
+        """The instances of the registry: prefix by id. `look_again` tells what comes after."""
+
+        def read(view: Reader) -> int:
+            return view.status(INSTANCES).last_seq
+
+        self._seen = await self.registry.read(read)
+        return {document.id: document.body["prefix"] for document in await self._documents()}
+
+    async def look_again(self) -> dict[str, str | None]:
+        """Take notice of what other processes have done to the registry; gives the instances that have changed: prefix
+        by id, None for one that is gone."""
+        changed: dict[str, str | None] = {}
+
+        def read(view: Reader) -> list[tuple[int, Document | None]]:
+            feed = view.changes(INSTANCES, since=self._seen, limit=_PAGE)
+            return [(entry.seq, view.winner(INSTANCES, entry.id)) for entry in feed]
+
+        while page := await self.registry.read(read):
+            for seq, document in page:
+                self._seen = seq
+                if document is None or document.id in self._destroying:
+                    continue
+                gone = document.deleted or _decode(document).deleting
+                changed[document.id] = None if gone else document.body["prefix"]
+                await self._notice(document, gone=gone)
+        return changed
+
+    async def _notice(self, document: Document, *, gone: bool) -> None:
+        self._hosts.clear()
+        instance = self._open.get(document.id)
+        if instance is None:
+            return
+        if gone:
+            self._open.pop(document.id, None)
+            self._opening.pop(document.id, None)
+            await self.released(instance)
+            await instance.store.close()
+        elif instance.rev != document.rev:
+            instance.rev, instance.doc = document.rev, _decode(document)
+            for step in self.on_modified:
+                await step(instance)
+
+    async def _run_opened(self, instance: Instance) -> None:
+        for step in self.on_opened:
+            await step(instance)
+        if self.claims is None:
+            await self.claimed(instance)
+
     # -- opening
     async def _instance(self, document: Document) -> Instance:
         instance = self._open.get(document.id)
@@ -273,8 +358,8 @@ class Instances:
                 if instance is None:
                     instance = await self._assemble(document.id, document.rev, _decode(document))
                     self._open[document.id] = instance
-                    for step in self.on_opened if not instance.doc.deleting else ():
-                        await step(instance)
+                    if not instance.doc.deleting:
+                        await self._run_opened(instance)
         if instance.rev != document.rev:
             instance.rev, instance.doc = document.rev, _decode(document)
         return instance

@@ -65,13 +65,15 @@ class MailSender:
 
     async def start(self) -> None:
         """Watch all instances; opening them goes on in the background."""
-        self._instances.on_opened.append(self.watch)
+        self._instances.on_claimed.append(self.watch)
+        self._instances.on_released.append(self.leave)
         self._instances.on_destroyed.append(self.forget)
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._open_all())]
 
     async def stop(self) -> None:
         """Let the mails on their way arrive; the others wait for the next start."""
-        self._instances.on_opened.remove(self.watch)
+        self._instances.on_claimed.remove(self.watch)
+        self._instances.on_released.remove(self.leave)
         self._instances.on_destroyed.remove(self.forget)
         for task in self._tasks:
             task.cancel()
@@ -94,6 +96,11 @@ class MailSender:
 
     async def forget(self, instance: Instance) -> None:
         """Stop sending for an instance that is taken down, and delete the mails kept for it."""
+        await self.leave(instance)
+        await asyncio.to_thread(delivery.forget_mails, self._env.config, instance.domain)
+
+    async def leave(self, instance: Instance) -> None:
+        """Stop sending for an instance; another process does it."""
         _, end = self._watched.pop(instance.prefix, (None, lambda: None))
         end()
         self._due.pop(instance.prefix, None)
@@ -101,7 +108,6 @@ class MailSender:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await asyncio.to_thread(delivery.forget_mails, self._env.config, instance.domain)
 
     # -- watching
 
@@ -110,7 +116,7 @@ class MailSender:
         self._wake.set()
 
     async def _open_all(self) -> None:
-        for instance in await self._instances.list():
+        for instance in await self._instances.tended():
             await self.watch(instance)
 
     async def _run(self) -> None:

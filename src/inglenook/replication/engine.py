@@ -52,7 +52,8 @@ class ReplicationEngine:
 
     async def start(self) -> None:
         """Watch all instances; opening them goes on in the background."""
-        self._instances.on_opened.append(self.watch)
+        self._instances.on_claimed.append(self.watch)
+        self._instances.on_released.append(self.forget)
         self._instances.on_modified.append(self.look_again)
         self._instances.on_destroyed.append(self.forget)
         self._starting = asyncio.create_task(self._open_all())
@@ -96,7 +97,7 @@ class ReplicationEngine:
                 sender.recovered()
 
     async def _open_all(self) -> None:
-        for instance in await self._instances.list():
+        for instance in await self._instances.tended():
             await self.watch(instance)
 
     async def _keep(self, watched: Watched) -> None:

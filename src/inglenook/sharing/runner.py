@@ -16,7 +16,7 @@ import structlog
 
 from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
-from inglenook.kernel.errors import DomainError, NotFound
+from inglenook.kernel.errors import DomainError
 from inglenook.sharing import attempts, steps
 from inglenook.sharing.handshake import STEPS
 from inglenook.sharing.steps import Claim, Outcome, Step
@@ -40,7 +40,8 @@ class StepRunner:
         self._budget = asyncio.Semaphore(AT_ONCE)
         self._opening: asyncio.Task[None] | None = None
         self._stopped = False
-        instances.on_opened.append(self._watch)
+        instances.on_claimed.append(self._watch)
+        instances.on_released.append(self._leave)
         instances.on_destroyed.append(self._leave)
 
     async def start(self) -> None:
@@ -59,9 +60,8 @@ class StepRunner:
         self._watchers.clear()
 
     async def _open_all(self) -> None:
-        for doc in await self._instances.documents():
-            with suppress(NotFound):
-                await self._watch(await self._instances.get(doc.domain))
+        for instance in await self._instances.tended():
+            await self._watch(instance)
 
     async def _watch(self, instance: Instance) -> None:
         if instance.prefix not in self._watchers and not self._stopped:

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 CHANNEL = "inglenook"
 LONGEST_PAYLOAD = 7000  # bytes; PostgreSQL takes 7,999
+LAST_SECONDS = 2.0  # for the last wake-ups to leave
 REST_SECONDS = 0.5  # before PostgreSQL is tried again
 
 log = structlog.get_logger("inglenook.storage")
@@ -38,6 +39,8 @@ class PostgresRelay:
         self._me = me
         self._waiting: dict[str, int] = {}
         self._sending = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -48,8 +51,11 @@ class PostgresRelay:
         await listening.wait()
 
     async def stop(self) -> None:
-        """End; what waits is noticed by the others when they look around."""
+        """Send what waits, then end."""
         self._bus.relay = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._idle.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -57,6 +63,7 @@ class PostgresRelay:
     def _pass_on(self, topic: str, number: int) -> None:
         self._waiting[topic] = max(number, self._waiting.get(topic, 0))
         self._sending.set()
+        self._idle.clear()
 
     async def _send(self) -> None:
         while True:
@@ -68,6 +75,7 @@ class PostgresRelay:
                             message = self._message()
                             await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, message))
                         self._sending.clear()
+                        self._idle.set()
             log.warning("wake-ups wait for PostgreSQL")
             await asyncio.sleep(REST_SECONDS)
 

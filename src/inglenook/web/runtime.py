@@ -18,10 +18,8 @@ from inglenook.identity.instances import Instances
 from inglenook.kernel.errors import DomainError
 from inglenook.peers.peers import Peers
 from inglenook.peers.transport import Transport
-from inglenook.storage.blobs.local import LocalBlobStores
-from inglenook.storage.bus import Ephemeral
-from inglenook.storage.documents.sqlite import SqliteStores
-from inglenook.web import parts
+from inglenook.web import backends, parts
+from inglenook.web.tending import Tending
 
 
 class Runtime:
@@ -33,9 +31,10 @@ class Runtime:
         self.env = env
         self.folder: Path = env.config.data
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.stores = SqliteStores(self.folder, env, threads=threads)
-        self.blobs = LocalBlobStores(self.folder)
-        self.ephemeral = Ephemeral(env.clock)
+        self.backends = backends.choose(env, threads=threads)
+        self.stores = self.backends.stores
+        self.blobs = self.backends.blobs
+        self.ephemeral = self.backends.values
         self.peers = Peers(env, transport)
         self.instances = Instances(
             env, self.stores, self.blobs, self.peers, parts.indexes(), parts.hooks(), ephemeral=self.ephemeral
@@ -45,15 +44,26 @@ class Runtime:
 
     async def start(self, *, background: bool = True) -> None:
         """Open the registry; with `background`, begin what works beside the requests."""
-        self._ending.push_async_callback(self.stores.close)
+        self._ending.push_async_callback(self.backends.stop)
         self._ending.push_async_callback(self.peers.close)
+        await self.backends.start()
         parts.join(self)
         await self.instances.start()
         if background:
-            for part in parts.background(self):
+            for part in self._background():
                 await part.start()
                 self.parts.append(part)
                 self._ending.push_async_callback(part.stop)
+
+    def _background(self) -> list[parts.Part]:
+        """What runs beside the requests in this process, by its role."""
+        config = self.env.config
+        if not backends.is_shared(config):
+            return parts.background(self)
+        if config.role == "web":
+            return [Tending(self.instances, None)]
+        tending = Tending(self.instances, self.backends.leases)
+        return [*parts.background(self), tending]
 
     async def stop(self) -> None:
         """End the parts in the reverse order of their start, then close the stores."""

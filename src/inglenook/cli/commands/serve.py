@@ -41,14 +41,16 @@ async def serve(*, call: Called) -> None:
 
 
 def refuse_what_is_missing(call: Called) -> None:
-    """Raise CommandFailed for a configuration that asks for what this version does not have."""
+    """Raise CommandFailed for a configuration that asks for what is not installed, or cannot work."""
+    from inglenook.web.backends import is_shared, missing
+
     config = call.settings.config
-    for name in ("database_url", "blobs_url", "bus_url"):
-        value: str = getattr(config, name)
-        if value and not value.startswith(("sqlite:", "file:")):
-            raise CommandFailed(f"{name}: this version keeps everything in the data folder; take {name} out")
+    if packages := missing(config):
+        raise CommandFailed(f"Not installed: {', '.join(packages)}. Try: pip install 'inglenook[distributed]'")
+    if config.role != "all" and not is_shared(config):
+        raise CommandFailed(f"role: a process that is only {config.role} needs a database_url on PostgreSQL")
     if config.workers > 1:
-        call.say("Warning: workers: this version serves with one process")
+        call.say("Warning: workers: each process serves alone; start several over one database_url")
 
 
 async def _inside(runtime: Runtime, call: Called, request: control.Request, terminal: Terminal) -> int:
