@@ -460,3 +460,32 @@ def test_the_logs_tell_no_secrets(town: Town, visit: Visit) -> None:
             for secret in (deal.theirs, deal.mine, deal.refresh, deal.client.get("client_secret"), "opensesame"):
                 assert not secret or secret not in log
     assert xor("00", b"\x0f") == "ff"
+
+
+def test_documents_of_a_rule_take_over_nothing_that_was_there(town: Town) -> None:
+    peer, bob = FakePeer("frank").start(), town.bob
+    own = bob.create("io.cozy.tests", {"circle": "friends", "text": "bob's own"})
+    rule = peer.rule("By a field", "friends", "io.cozy.tests", selector="circle")
+    deal = peer.invite(bob, "Documents by a field", rules=[rule])
+    forged = {"_id": own, **history(revision(9, "forged")), "circle": "friends", "text": "forged"}
+    assert peer.send_bulk(deal, forged, doctype="io.cozy.tests").status_code == 200
+    removal = {"_id": own, **history(revision(9, "gone")), "_deleted": True}
+    assert peer.send_bulk(deal, removal, doctype="io.cozy.tests").status_code == 200
+    other = {"_id": make_id("other circle"), **history("1-aa"), "circle": "family"}
+    good = {"_id": make_id("good"), **history("1-aa"), "circle": "friends", "text": "good"}
+    assert peer.send_bulk(deal, other, good, doctype="io.cozy.tests").status_code == 200
+    assert bob.document("io.cozy.tests", own)["text"] == "bob's own"  # type: ignore[index]
+    assert bob.document("io.cozy.tests", other["_id"]) is None
+    assert bob.document("io.cozy.tests", good["_id"])
+    for bad in (
+        {"text": "no id"},
+        {"_id": make_id("no rev"), "circle": "friends"},
+        {"_id": "_design/x", "_rev": "1-a"},
+    ):
+        more = {"_id": make_id("beside", bad), **history("1-aa"), "circle": "friends"}
+        answer = peer.send_bulk(deal, more, bad, forged, doctype="io.cozy.tests")
+        assert answer.status_code == 400, "one bad document, and nothing of the list is applied"
+        assert bob.document("io.cozy.tests", more["_id"]) is None
+    assert bob.document("io.cozy.tests", own)["text"] == "bob's own"  # type: ignore[index]
+    peer.stop()
+    assert peer.faults == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from .conftest import Town
@@ -33,15 +35,19 @@ def test_what_a_recipient_does_reaches_the_other_one(town: Town, circle: Shared)
 
 
 def test_all_three_create_the_same_name_at_once(circle: Shared) -> None:
+    made = 0
     for person in circle.members:
-        person.upload("same.txt", f"of {person.name}".encode(), circle.place(person))
+        path = f"/files/{circle.place(person)}?Type=file&Name=same.txt"
+        answer = person.call("POST", path, content=person.name, headers={"Content-Type": "text/plain"})
+        assert answer.status_code in (201, 409), "a conflict, when another one's has arrived already"
+        made += answer.status_code == 201
 
-    def three() -> bool:
+    def all_of_them() -> bool:
         trees = [person.tree(circle.place(person)) for person in circle.members]
         same = {path: entry for path, entry in trees[0].items() if path.startswith("same")}
-        return trees[0] == trees[1] == trees[2] and len({entry[2] for entry in same.values()}) == 3 == len(same)
+        return trees[0] == trees[1] == trees[2] and len({entry[2] for entry in same.values()}) == made == len(same)
 
-    eventually(three, "three files with three contents, the same everywhere")
+    eventually(all_of_them, "each a file of its own, the same everywhere")
 
 
 def test_all_three_change_the_same_file_at_once(circle: Shared) -> None:
@@ -49,7 +55,9 @@ def test_all_three_change_the_same_file_at_once(circle: Shared) -> None:
     owner.upload("contested.txt", b"base", circle.place(owner))
     ids = {p.name: eventually(lambda p=p: p.find(circle.place(p), "contested.txt"), "the file") for p in circle.members}
     for person in circle.members:
-        person.overwrite(ids[person.name], f"by {person.name}".encode())
+        path, kind = f"/files/{ids[person.name]}", {"Content-Type": "text/plain"}
+        answer = person.call("PUT", path, content=f"by {person.name}", headers=kind)
+        assert answer.status_code in (200, 409), "a conflict, when another one's arrives just then (spec/02 §13.3)"
     circle.agree()
     circle.revisions_agree("contested.txt")
 
@@ -179,3 +187,19 @@ def test_a_folder_goes_from_one_sharing_to_another(town: Town) -> None:
     alice.change(folder, dir_id=second.place(alice))
     assert first.agree() == {".": ()}
     second.agree("Renamed wanderer", "Renamed wanderer/inside.txt", "Renamed wanderer/more.txt")
+
+
+def test_two_accept_at_the_same_moment(town: Town) -> None:
+    alice, bob, carol = town.alice, town.bob, town.carol
+    root = alice.mkdir("At once")
+    alice.upload("hello.txt", b"hello", root)
+    contacts = [alice.contact(p.name, p.email, p.url) for p in (bob, carol)]
+    id = alice.share("At once", [folder_rule("At once", root)], contacts)
+    links = {person.name: person.invitation("At once") for person in (bob, carol)}
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda person: person.accept(links[person.name]), (bob, carol)))
+    places = {"alice": root}
+    for person in (bob, carol):
+        places[person.name] = eventually(lambda p=person: p.at("/Inbox of sharings/At once"), "the folder")["id"]
+    Shared(id, "At once", alice, [alice, bob, carol], places).agree("hello.txt")
+    assert [member["status"] for member in alice.sharing(id)["members"]] == ["owner", "ready", "ready"]

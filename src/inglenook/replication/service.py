@@ -9,7 +9,6 @@ from urllib.parse import quote
 from inglenook.files import tree
 from inglenook.files.documents import FILES
 from inglenook.files.quota import check_room, quota_of
-from inglenook.files.tree import MAX_DEPTH
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import (
     BadRequest,
@@ -42,7 +41,7 @@ from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader, Writer
 
 KEY_LIFETIME = 5 * 60.0
-DEEPEST = MAX_DEPTH
+DEEPEST = 64
 EXCESS = 16 * 1024 * 1024
 
 Body = dict[str, Any]
