@@ -184,6 +184,6 @@ def test_a_bad_configuration_stops_every_command(operator: Operator) -> None:
         assert "INGLENOOK_PORT" in operator.refused(*words, code=2)
 
 
-def test_what_this_version_does_not_have_is_refused_by_name(operator: Operator) -> None:
-    operator.environ["INGLENOOK_DATABASE_URL"] = "postgresql://db.example/inglenook"
-    assert "database_url" in operator.refused("serve")
+def test_a_database_out_of_reach_is_told_in_one_line(operator: Operator) -> None:
+    operator.environ["INGLENOOK_DATABASE_URL"] = "postgresql://127.0.0.1:1/inglenook"
+    assert "The storage is out of reach" in operator.refused("serve")

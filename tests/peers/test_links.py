@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
+import structlog
 from aiohttp import web
 
 from inglenook.kernel.errors import UpstreamFailed
@@ -285,7 +286,12 @@ async def test_the_date_form_of_retry_after_is_understood(timed: Peers, street: 
 # -- secrets
 
 
-async def test_nothing_secret_is_logged(peers: Peers, street: Street, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_nothing_secret_is_logged(
+    peers: Peers, street: Street, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = structlog.wrap_logger(structlog.PrintLogger(), processors=[structlog.processors.JSONRenderer()])
+    monkeypatch.setattr("inglenook.peers.peers.log", printed)
+
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
 
