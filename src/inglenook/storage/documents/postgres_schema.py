@@ -234,9 +234,9 @@ def storage_error(error: psycopg.Error) -> Exception:
         case errors.ProgramLimitExceeded():
             return TooLarge("The value is too large")
         case errors.SerializationFailure() | errors.DeadlockDetected() | errors.ReadOnlySqlTransaction():
-            return Unavailable(f"The storage is out of reach: {error}")
+            return Unavailable("The storage is out of reach: " + " ".join(str(error).split()))
         case psycopg.OperationalError() | psycopg.InterfaceError():
-            return Unavailable(f"The storage is out of reach: {error}")
+            return Unavailable("The storage is out of reach: " + " ".join(str(error).split()))
         case _:
             return error
 
