@@ -230,7 +230,7 @@ class FakePeer:
         attributes = {
             "triggers": {}, "open_sharing": True, "description": title, "app_slug": "",
             "created_at": "2026-11-21T20:56:41.298Z", "updated_at": "2026-11-21T20:56:41.298Z",
-            "rules": [{**rule, "values": [xor(value, deal.key) for value in rule["values"]]} for rule in rules],
+            "rules": [{**rule, "values": values_for(rule, deal.key)} for rule in rules],
             "members": [
                 {"status": "owner", "public_name": self.name.capitalize(), "email": self.email, "instance": self.url},
                 {"status": "pending", "email": person.email, "instance": person.url},
@@ -696,6 +696,17 @@ class FakePeer:
             do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = serve
 
         return Requests
+
+
+def values_for(rule: Body, key: bytes) -> list[str]:
+    """The values of a rule as the other side knows them (spec/05 §6.5)."""
+    selector = rule.get("selector", "")
+    if selector in ("", "id", "_id", "organization_id"):
+        return [xor(value, key) for value in rule["values"]]
+    if selector == "referenced_by":
+        parts = [value.partition("/") for value in rule["values"]]
+        return [f"{doctype}/{xor(id, key)}" for doctype, _, id in parts]
+    return list(rule["values"])
 
 
 def not_found(title: str, detail: str) -> Reply:

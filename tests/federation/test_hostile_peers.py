@@ -462,6 +462,7 @@ def test_the_logs_tell_no_secrets(town: Town, visit: Visit) -> None:
     assert xor("00", b"\x0f") == "ff"
 
 
+@pytest.mark.usefixtures("visit")  # with changes of its own
 def test_documents_of_a_rule_take_over_nothing_that_was_there(town: Town) -> None:
     peer, bob = FakePeer("frank").start(), town.bob
     own = bob.create("io.cozy.tests", {"circle": "friends", "text": "bob's own"})
