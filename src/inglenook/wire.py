@@ -273,9 +273,7 @@ def title_of(error: errors.DomainError) -> str:
     """The title of a domain error in the JSON:API family."""
     if error.title:
         return error.title
-    return next(
-        (_OWN_TITLES[kind] for kind in type(error).__mro__ if kind in _OWN_TITLES), TITLES[status_of(error)]
-    )
+    return next((_OWN_TITLES[kind] for kind in type(error).__mro__ if kind in _OWN_TITLES), TITLES[status_of(error)])
 
 
 # -- reading
