@@ -19,7 +19,7 @@ from inglenook.storage.documents.contract import (
     JournalEntry,
     Record,
 )
-from inglenook.storage.documents.postgres_schema import Connection, cut
+from inglenook.storage.documents.postgres_schema import Connection, bounds, cut
 
 Row = tuple[Any, ...]
 
@@ -243,10 +243,10 @@ class PostgresReader:
         return row[0], row[1]
 
     def _range(self, number: int, start: bytes, end: bytes | None) -> tuple[LiteralString, list[Any]]:
-        if end is None:
-            return "instance = %s AND number = %s AND key >= %s", [self._number, number, cut(start)]
-        where = "instance = %s AND number = %s AND key >= %s AND key < %s"
-        return where, [self._number, number, cut(start), cut(end)]
+        low, high = bounds(start, end)
+        if high is None:
+            return "instance = %s AND number = %s AND key >= %s", [self._number, number, low]
+        return "instance = %s AND number = %s AND key >= %s AND key < %s", [self._number, number, low, high]
 
     # -- records
 

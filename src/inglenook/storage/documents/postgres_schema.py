@@ -246,3 +246,10 @@ def cut(key: bytes) -> bytes:
     if len(key) <= LONGEST_KEY + 32:
         return key
     return key[:LONGEST_KEY] + hashlib.sha256(key).digest()
+
+
+def bounds(start: bytes, end: bytes | None) -> tuple[bytes, bytes | None]:
+    """A range of index keys as they are stored. Of very long ones it takes in all that begin like them."""
+    low = start if len(start) <= LONGEST_KEY + 32 else start[:LONGEST_KEY]
+    high = end if end is None or len(end) <= LONGEST_KEY + 32 else end[:LONGEST_KEY] + b"\xff" * 33
+    return low, high

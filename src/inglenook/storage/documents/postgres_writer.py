@@ -105,7 +105,8 @@ class WriteSession:
 
     def abandon(self) -> None:
         """Undo the transaction, as far as it is still there."""
-        if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        idle = psycopg.pq.TransactionStatus.IDLE
+        if not self.connection.closed and self.connection.info.transaction_status != idle:
             self.connection.rollback()
 
     @property
