@@ -265,8 +265,8 @@ def streamed(
 
 
 def status_of(error: errors.DomainError) -> int:
-    """The HTTP status of a domain error: that of its nearest known class."""
-    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    """The HTTP status of a domain error: that of its nearest known class; 500 for one that nobody expected here."""
+    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
 
 
 def title_of(error: errors.DomainError) -> str:

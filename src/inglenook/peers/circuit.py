@@ -12,7 +12,7 @@ from inglenook.peers.backoff import delay
 THRESHOLD = 3
 """Failures in a row that open the circuit."""
 
-CEILING = 300.0
+CEILING = 30.0
 """Seconds between two probes, at most."""
 
 

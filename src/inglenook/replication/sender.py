@@ -42,6 +42,7 @@ AT_ONCE = 16
 LARGE = 4 * 1024 * 1024
 LARGE_AT_ONCE = 2
 SMALL_TRANSFER = 60.0
+LONGEST_REST = 30.0  # seconds between two looks at a member that is away: one small request
 WINDOW = 64
 JSON = "application/json"
 UNREACHABLE = frozenset({502, 503, 504})
@@ -464,7 +465,7 @@ class Sender:
     async def _rest(self, trouble: UpstreamFailed, failures: int) -> None:
         """The member's server is out of reach: wait for its recovery, or for the next try."""
         env = self.instance.env
-        delay = backoff.delay(failures, env.random.uniform(), ceiling=300.0)
+        delay = backoff.delay(failures, env.random.uniform(), ceiling=LONGEST_REST)
         if isinstance(trouble, PeerBusy | PeerCircuitOpen):
             delay = max(delay, trouble.retry_after)
         self.state.failed(env.clock.timestamp(), trouble.detail)
