@@ -94,7 +94,7 @@ def object_store() -> Iterator[str]:
             request.add_header("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request")
             urllib.request.urlopen(request, timeout=10).close()
 
-        with _running(command, folder, make_bucket):
+        with _running(command, folder, make_bucket, end=signal.SIGKILL):
             yield f"s3://{BUCKET}?endpoint={quote(endpoint, safe='')}&access_key_id=test&secret_access_key=test"
 
 

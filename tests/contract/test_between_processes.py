@@ -184,7 +184,8 @@ class Worker:
         self.working.discard(name)
 
 
-async def test_another_process_takes_over_what_one_gives_back() -> None:
+async def test_another_process_takes_over_what_one_gives_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
     table = LocalLeases(Clock())
     one, two = Worker(table, "one"), Worker(table, "two")
     await one.leases.start()

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from inglenook.kernel.errors import DocumentConflict
 from inglenook.kernel.revisions import RevisionTree, next_rev
-from inglenook.storage.documents.contract import Body, Document, Index, Reader
-from inglenook.storage.documents.sqlite import SqliteStores
+from inglenook.storage.documents.contract import Body, Document, DocumentStores, Index, Reader
 
-from .backends import environment
+from .backends import BACKENDS, environment
 
 TODO = "io.cozy.todos"
 IDS = st.sampled_from(["a", "b", "é"])
@@ -52,17 +63,20 @@ class Histories(RuleBasedStateMachine):
 
     revisions = Bundle("revisions")
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[], DocumentStores], name: str, *, durable: bool) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.stores = SqliteStores(None, environment())
+        self.make = make
+        self.name = name
+        self.durable = durable
+        self.stores = make()
         self.known: dict[str, Known] = {}
         self.seq = 0
         self.journal: list[tuple[int, str, str, str]] = []
 
     @initialize()
     def open(self) -> None:
-        self.store = self.runner.run(self.stores.open("alice", indexes=[BY_TAG]))
+        self.store = self.runner.run(self.stores.open(self.name, indexes=[BY_TAG]))
 
     def teardown(self) -> None:
         self.runner.run(self.stores.close())
@@ -138,6 +152,8 @@ class Histories(RuleBasedStateMachine):
     def restart(self) -> None:
         self.runner.run(self.store.close())
         self.runner.run(self.stores.close())
+        if self.durable:
+            self.stores = self.make()
         self.open()
 
     @invariant()
@@ -183,7 +199,23 @@ class Histories(RuleBasedStateMachine):
         return document and (document.rev, document.body, document.deleted)
 
 
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@pytest.mark.parametrize("chosen", ["sqlite-in-memory", "postgres"])
+def test_random_histories(chosen: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    backend = BACKENDS[chosen]
+    for server in backend.needs:
+        request.getfixturevalue(server)
+    env, numbers = environment(), itertools.count()
+    blobs = backend.blobs(tmp_path, env)
+
+    def histories() -> Histories:
+        return Histories(lambda: backend.documents(tmp_path, env, blobs), f"i{next(numbers)}", durable=backend.durable)
+
+    run_state_machine_as_test(
+        histories,
+        settings=settings(
+            max_examples=15 if backend.durable else 60,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
