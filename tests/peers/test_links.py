@@ -289,7 +289,12 @@ async def test_the_date_form_of_retry_after_is_understood(timed: Peers, street: 
 async def test_nothing_secret_is_logged(
     peers: Peers, street: Street, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    printed = structlog.wrap_logger(structlog.PrintLogger(), processors=[structlog.processors.JSONRenderer()])
+    # whatever other tests have set up for all logs of the process
+    printed = structlog.wrap_logger(
+        structlog.PrintLogger(),
+        processors=[structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(0),
+    )
     monkeypatch.setattr("inglenook.peers.peers.log", printed)
 
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
