@@ -90,7 +90,7 @@ async def their_change(pair: Devices, number: int, *, told: bool) -> float:
     (pair.one.files / name).write_bytes(content)
     if told:
         await pair.scan(pair.one, name)
-    await until(lambda: there.exists() and there.read_bytes() == content)
+    await until(lambda: holds(there, content))
     return time.monotonic() - started
 
 
@@ -116,6 +116,14 @@ async def floor(changes: int, folder: Path) -> list[float]:
             return time.monotonic() - started
 
         return await in_turn(changes, change)
+
+
+def holds(file: Path, content: bytes) -> bool:
+    """Whether a file is there with this content; it may be replaced at any moment."""
+    try:
+        return file.read_bytes() == content
+    except FileNotFoundError:
+        return False
 
 
 async def in_turn(changes: int, change: Change) -> list[float]:
