@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -60,6 +61,8 @@ async def serve(env: Environment, alongside: Ready | None = None) -> None:
         try:
             await runtime.start()
             async with alongside(runtime) if alongside else contextlib.nullcontext(), listening(create_app(runtime)):
+                gc.collect()
+                gc.freeze()  # what is there now stays: no search for garbage walks through it again
                 log.info("listening", address=f"{env.config.host}:{env.config.port}", data=str(env.config.data))
                 await stop.wait()
                 log.info("stopping")
