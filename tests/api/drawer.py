@@ -103,6 +103,11 @@ class Drawer:
         """Bring back from the trash."""
         return self.ok("POST", f"/files/trash/{id}")["data"]
 
+    def destroy(self, id: str) -> None:
+        """Send to the trash, and delete from there for ever."""
+        self.trash(id)
+        self.ok("DELETE", f"/files/trash/{id}", 204)
+
     # -- looking
     def get(self, id: str) -> dict[str, Any]:
         """A file or directory as it is now."""

@@ -149,7 +149,7 @@ def test_the_feed_tells_each_document_once_at_its_last_change(drawer: Drawer) ->
     since = feed(drawer)["last_seq"]
     file, gone = drawer.upload("a"), drawer.upload("b")
     drawer.change(file["id"], name="renamed")
-    drawer.call("DELETE", f"/files/trash/{gone['id']}")
+    drawer.destroy(gone["id"])
     body = feed(drawer, since=since, include_docs="true")
     assert body["pending"] == 0
     assert [row["id"] for row in body["results"]] == [file["id"], gone["id"]]
@@ -171,7 +171,7 @@ def test_the_feed_can_be_narrowed(drawer: Drawer) -> None:
     sub = drawer.mkdir("sub")
     file = drawer.upload("a", into=sub["id"])
     gone = drawer.upload("b")
-    drawer.call("DELETE", f"/files/trash/{gone['id']}")
+    drawer.destroy(gone["id"])
     trashed = drawer.upload("c")
     drawer.trash(trashed["id"])
     rows = feed(drawer, since=since, include_docs="true", include_file_path="no", fields="name,md5sum")["results"]

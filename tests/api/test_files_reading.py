@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from tests.api.drawer import ROOT, TRASH, Drawer, error, md5
+from tests.api.drawer import FILES, ROOT, TRASH, Drawer, error, md5
 from tests.servers import Person
 
 CONTENT = bytes(range(256)) * 400
@@ -43,6 +43,22 @@ def test_what_is_not_there_is_not_found(drawer: Drawer) -> None:
     for params in ({"Path": "relative"}, {}):
         relative = drawer.call("GET", "/files/metadata", params=params)
         assert (relative.status_code, error(relative)["detail"]) == (400, "Path should be absolute")
+
+
+@pytest.mark.parametrize("id", ["_design", "_local", "_x"])
+def test_ids_of_the_store_are_no_ids_of_files(drawer: Drawer, id: str) -> None:
+    refs = {"data": [{"id": "_design/x", "type": FILES}]}
+    for method, path, body in (
+        ("GET", f"/files/{id}", None),
+        ("DELETE", f"/files/{id}", None),
+        ("PATCH", f"/files/{id}", {"data": {"attributes": {"name": "x"}}}),
+        ("GET", f"/files/download/{id}", None),
+    ):
+        answer = drawer.call(method, path, json_body=body)
+        assert answer.status_code == 400, (method, path)
+        assert error(answer)["title"] == "bad_id"
+    assert drawer.call("POST", "/data/io.cozy.x/1/relationships/references", json_body=refs).status_code == 400
+    assert drawer.ok("POST", "/files/_all_docs", json_body={"keys": [id, drawer.id]})["meta"]["count"] == 1
 
 
 def test_a_missing_token_is_told_before_a_missing_file(drawer: Drawer) -> None:

@@ -40,6 +40,7 @@ def test_each_route_asks_for_its_verb(alice: Person, drawer: Drawer) -> None:
         ("POST", "POST", f"/files/{drawer.id}?Type=directory&Name=sub", None),
         ("PATCH", "DELETE", f"/files/{file['id']}", None),
         ("PATCH", "POST", f"/files/trash/{file['id']}", None),
+        ("PATCH", "PATCH", f"/files/{file['id']}", {"data": {"attributes": {"move_to_trash": True}}}),
         ("DELETE", "DELETE", f"/files/trash/{file['id']}", None),
     ):
         others = ",".join(other for other in ("GET", "POST", "PUT", "PATCH", "DELETE") if other != verb)

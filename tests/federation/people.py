@@ -115,8 +115,8 @@ class Person:
         self.do("POST", f"/files/trash/{id}")
 
     def destroy(self, id: str) -> None:
-        """Delete from the trash for ever."""
-        self.do("DELETE", f"/files/trash/{id}")
+        """Delete for ever, in the trash or not."""
+        self.change(id, permanent_delete=True)
 
     def show(self, id: str) -> Body:
         """A file or folder."""

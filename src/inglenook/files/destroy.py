@@ -10,6 +10,7 @@ from inglenook.files import tree
 from inglenook.files.documents import TRASH_ID, Item
 from inglenook.files.modify import refuse_system
 from inglenook.files.store import delete_item
+from inglenook.kernel.errors import DocumentConflict
 from inglenook.storage.documents.contract import DocumentStore, Writer
 
 SLICE = 500
@@ -21,7 +22,7 @@ async def destroy(store: DocumentStore, item: Item) -> str:
     Raises BadRequest for the directories that the server needs, DocumentConflict when the item has changed."""
     refuse_system(item)
     if item.is_directory:
-        while not await store.write(lambda tx: destroy_below(tx, item.id, SLICE)):
+        while not await store.write(lambda tx: _destroy_slice(tx, item)):
             pass
     return await store.write(lambda tx: delete_item(tx, item))
 
@@ -30,6 +31,13 @@ async def clear_trash(store: DocumentStore) -> None:
     """Destroy all that is in the trash."""
     while not await store.write(lambda tx: destroy_below(tx, TRASH_ID, SLICE)):
         pass
+
+
+def _destroy_slice(tx: Writer, item: Item) -> bool:
+    current = tree.get(tx, item.id)
+    if current is None or current.rev != item.rev:
+        raise DocumentConflict
+    return destroy_below(tx, item.id, SLICE)
 
 
 def destroy_below(tx: Writer, dir_id: str, limit: int) -> bool:

@@ -16,8 +16,8 @@ MOST_REFERENCES = 1000
 
 
 def read_paging(query: Mapping[str, str], default: int, most: int | None = None) -> Paging:
-    """The asked page; `most` lowers a larger limit. Raises BadRequest for what cannot be read."""
-    limit = _number(query.get("page[limit]", ""), "page limit is not a number", default)
+    """The asked page; `most` lowers a larger limit, and 0 is as none. Raises BadRequest for what cannot be read."""
+    limit = _number(query.get("page[limit]", ""), "page limit is not a number", default) or default
     if limit < 0:
         raise BadRequest("page limit is not a number")
     if most is not None:

@@ -156,9 +156,12 @@ def count_referenced(view: Reader, doctype: str, id: str) -> int:
 
 
 def find_all(view: Reader, ids: Iterable[str]) -> list[Item]:
-    """Files and directories by their ids, each once. Raises NotFound when one is missing."""
+    """Files and directories by their ids, each once. Raises NotFound when one is missing, BadDocument as
+    `tree.find`."""
     found: list[Item] = []
     wanted = list(dict.fromkeys(ids))
+    for id in wanted:
+        tree.check_id(id)
     for document in view.get_many(FILES, wanted):
         if document is None or document.deleted:
             raise tree.missing()

@@ -75,7 +75,7 @@ async def _everything(instance: Instance) -> AsyncIterator[list[jsonapi.Object]]
 
 
 def _by_id(view: Reader, shape: Shape, ids: list[str]) -> list[jsonapi.Object]:
-    found = view.get_many(FILES, ids)
+    found = view.get_many(FILES, [id for id in ids if not id.startswith("_")])
     items = [Item.of(document) for document in found if document is not None and not document.deleted]
     return _listed(view, shape, items)
 

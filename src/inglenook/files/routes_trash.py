@@ -9,12 +9,13 @@ from inglenook.files import access, tree
 from inglenook.files.authorship import stamp_of, trash_stamp_of
 from inglenook.files.destroy import clear_trash, destroy
 from inglenook.files.documents import TRASH_ID, Item
+from inglenook.files.modify import refuse_system
 from inglenook.files.reading import children_document, plain_answer
 from inglenook.files.receiving import HttpRequest
 from inglenook.files.revisions import check_revision, expected_revision
 from inglenook.files.routes_read import readable
 from inglenook.files.shapes import shape_of
-from inglenook.files.trash import restore, trash
+from inglenook.files.trash import refuse_outside_trash, restore, trash
 from inglenook.files.tree import Lineage
 from inglenook.identity.caller import Caller
 from inglenook.storage.documents.contract import Writer
@@ -51,9 +52,11 @@ async def restore_from_trash(caller: Caller, request: HttpRequest, id: str) -> A
 
 
 async def destroy_item(caller: Caller, request: HttpRequest, id: str) -> Answer:
-    """DELETE /files/trash/:file-id."""
+    """DELETE /files/trash/:file-id. What is not in the trash stays."""
     item = await readable(caller, id, "DELETE")
     check_revision(item, expected_revision(request))
+    refuse_system(item)
+    await caller.instance.store.read(lambda view: refuse_outside_trash(Lineage(view), item))
     await destroy(caller.instance.store, item)
     return wire.no_content()
 

@@ -58,8 +58,7 @@ def restore(tx: Writer, item: Item, stamp: Stamp, random: Randomness) -> Item:
     when it is gone. Raises BadRequest when the item is not in the trash."""
     refuse_fixed(item)
     lineage = Lineage(tx)
-    if not (lineage.in_trash(item) or item.trashed):
-        raise BadRequest("File or directory is not in the trash")
+    refuse_outside_trash(lineage, item)
     return restore_into(tx, item, _restore_parent(tx, restore_destination(lineage, item), stamp), stamp, random)
 
 
@@ -88,6 +87,12 @@ def restore_destination(lineage: Lineage, item: Item) -> str:
     top = between[-1]
     names = [strip_conflict_mark(top.name), *(directory.name for directory in reversed(between[:-1]))]
     return _clean(top.restore_path + "/" + "/".join(names))
+
+
+def refuse_outside_trash(lineage: Lineage, item: Item) -> None:
+    """Refuse an item that is not in the trash. Raises BadRequest."""
+    if not (lineage.in_trash(item) or item.trashed):
+        raise BadRequest("File or directory is not in the trash")
 
 
 def free_trash_name(tx: Writer, dir_id: str, id: str, name: str, random: Randomness) -> str:

@@ -20,7 +20,7 @@ from inglenook.files.indexes import (
     name_key,
     reference_prefix,
 )
-from inglenook.kernel.errors import NotFound
+from inglenook.kernel.errors import BadDocument, NotFound
 from inglenook.storage.documents.contract import Body, Document, Reader
 
 MAX_DEPTH = 512
@@ -37,7 +37,8 @@ def get(view: Reader, id: str) -> Item | None:
 
 
 def find(view: Reader, id: str) -> Item:
-    """A file or directory by its id. Raises NotFound."""
+    """A file or directory by its id. Raises NotFound, BadDocument for an id that no document can have."""
+    check_id(id)
     item = get(view, id)
     if item is None:
         raise missing()
@@ -98,6 +99,12 @@ def at_path(view: Reader, path: str) -> Item | None:
             return None
         item = child(view, item.id, name)
     return item
+
+
+def check_id(id: str) -> None:
+    """Refuse the ids that the document store keeps for itself (spec/02 §1.3). Raises BadDocument."""
+    if id.startswith("_"):
+        raise BadDocument("bad_id", f"Unsuported couchdb operation {id}")
 
 
 def missing() -> NotFound:
