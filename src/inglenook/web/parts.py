@@ -14,6 +14,7 @@ import inglenook.files.indexes
 import inglenook.files.joining
 import inglenook.files.thumbnails
 import inglenook.identity.indexes
+import inglenook.moving.exports
 import inglenook.sharing.contact_groups
 import inglenook.sharing.joining
 import inglenook.sharing.reading
@@ -45,6 +46,7 @@ def indexes() -> list[Index]:
         *inglenook.files.indexes.FILE_INDEXES,
         *inglenook.contacts.address_book.CONTACT_INDEXES,
         *inglenook.sharing.reading.SHARING_INDEXES,
+        inglenook.moving.exports.EXPORTS_BY_DATE,
     ]
 
 
@@ -72,6 +74,7 @@ def routes() -> list[Any]:
     import inglenook.documents.routes
     import inglenook.files.routes
     import inglenook.identity.routes
+    import inglenook.moving.routes
     import inglenook.replication.routes
     import inglenook.sharing.routes
 
@@ -83,6 +86,7 @@ def routes() -> list[Any]:
         *inglenook.contacts.routes.ROUTES,
         *inglenook.sharing.routes.ROUTES,
         *inglenook.replication.routes.ROUTES,
+        *inglenook.moving.routes.ROUTES,
     ]
 
 
@@ -91,6 +95,7 @@ def background(runtime: Runtime) -> list[Part]:
     import inglenook.apps.background
     import inglenook.identity.housekeeping
     import inglenook.mail.sender
+    import inglenook.moving.runner
     import inglenook.replication.engine
     import inglenook.sharing.runner
 
@@ -100,5 +105,6 @@ def background(runtime: Runtime) -> list[Part]:
         inglenook.sharing.runner.background(runtime),
         inglenook.replication.engine.engine_of(runtime),
         inglenook.apps.background.background(runtime),
+        inglenook.moving.runner.background(runtime),
         Collector(runtime.instances),
     ]

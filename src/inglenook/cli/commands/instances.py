@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inglenook.identity.instance import Instance, InstanceDoc
 
 app = App(name="instances")
+app.command("inglenook.cli.commands.archives:export_instance", name="export")
 
 INDEXES_VERSION = 1
 """Shown as `v1`: the form of an instance's databases."""
