@@ -57,6 +57,11 @@ class Bus:
         return end
 
 
+def topic_of(name: str) -> str:
+    """The topic on which the commits of a store are told."""
+    return f"store:{name}"
+
+
 class ShortLived(Protocol):
     """Values that end by themselves: JSON values under string keys, each with its time to live.
 

@@ -1,45 +1,15 @@
-"""Keeping the indexes of an instance in step with its documents, in PostgreSQL (docs/decisions/0003, 0010).
-
-Several processes may write one instance, and an index that an app has defined in one of them is code that the others
-do not have. Each process maintains the indexes that it knows; when it writes a document of a doctype that has an index
-which it does not know, it notes the index as *unattended* since that moment. Nobody reads it then, and whoever defines
-it again only catches up with the documents changed meanwhile. The instance's `epoch` tells a process that another one
-has changed something.
-"""
+"""Keeping the indexes of an instance in step with its documents, in PostgreSQL (see `index_upkeep`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from typing import Any, LiteralString
 
 import msgspec
 
 from inglenook.storage.documents.contract import Body, Index
+from inglenook.storage.documents.index_upkeep import PAGE, Attended, Entries, Known, entries_of, sums_of
 from inglenook.storage.documents.postgres_schema import Connection, cut
-
-PAGE = 500  # documents per step of a rebuild
-DESIGN_DOCUMENT = "_design/"  # never in an index (spec/01 §9.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Attended:
-    """An index in step, with its number in the database."""
-
-    number: int
-    index: Index
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a process knows of the indexes of an instance; never changed, so that a transaction that fails can put the
-    former one back.
-
-    `attended` are those that this process maintains, by doctype; `strange` are the numbers of those that another one
-    maintains."""
-
-    attended: Mapping[str, tuple[Attended, ...]] = field(default_factory=dict[str, tuple[Attended, ...]])
-    strange: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
 
 
 class IndexKeeper:
@@ -68,21 +38,12 @@ class IndexKeeper:
 
     def look_again(self) -> None:
         """Another process has changed something: keep what is still as this process knows it."""
-        mine = {a.number: a for group in self.known.attended.values() for a in group}
-        attended: dict[str, tuple[Attended, ...]] = {}
-        strange: dict[str, tuple[int, ...]] = {}
         sql = "SELECT number, name, doctype, version FROM indexes WHERE instance = %s AND unattended IS NULL"
-        for number, name, doctype, version in self._rows(sql):
-            own = mine.get(number)
-            if own is not None and (own.index.name, own.index.doctype, own.index.version) == (name, doctype, version):
-                attended[doctype] = (*attended.get(doctype, ()), own)
-            else:
-                strange[doctype] = (*strange.get(doctype, ()), number)
-        self.known = Known(attended, strange)
+        self.known = self.known.looked_again([(row[0], row[1], row[2], row[3]) for row in self._rows(sql)])
 
     def attended(self) -> list[Index]:
         """All indexes that this process maintains."""
-        return [attended.index for group in self.known.attended.values() for attended in group]
+        return [attended.index for attended in self.known.mine]
 
     def define(self, index: Index) -> None:
         """Attend an index: make it, build it anew when its definition changed, or catch up."""
@@ -104,7 +65,7 @@ class IndexKeeper:
             self._catch_up(Attended(number, index), unattended)
             self._run("UPDATE indexes SET unattended = NULL WHERE instance = %s AND number = %s", number)
             self.moved = True
-        self._place(index.doctype, number, Attended(number, index))
+        self.known = self.known.placed(index.doctype, number, Attended(number, index))
 
     def drop(self, name: str) -> None:
         """Forget an index and its entries; nothing happens when it is not there."""
@@ -114,7 +75,7 @@ class IndexKeeper:
         number, doctype = row[0], row[1]
         self._run("DELETE FROM index_entries WHERE instance = %s AND number = %s", number)
         self._run("DELETE FROM indexes WHERE instance = %s AND number = %s", number)
-        self._place(doctype, number, None)
+        self.known = self.known.placed(doctype, number, None)
         self.moved = True
 
     def leave_strange(self, doctype: str) -> None:
@@ -128,7 +89,7 @@ class IndexKeeper:
             " WHERE instance = %s AND number = ANY(%s::bigint[]) AND unattended IS NULL",
             list(numbers),
         )
-        self.known = replace(self.known, strange={**self.known.strange, doctype: ()})
+        self.known = self.known.without_strange(doctype)
         self.moved = True
 
     def update(self, indexes: Sequence[Attended], id: str, body: Body | None, *, fresh: bool = False) -> None:
@@ -136,26 +97,14 @@ class IndexKeeper:
         was never there.
 
         What is written is the difference to what is there, so an update that moves no key costs no write."""
-        wanted: dict[tuple[int, bytes], int] = {}
-        if body is not None and not id.startswith(DESIGN_DOCUMENT):
-            for attended in indexes:
-                number, index = attended.number, attended.index
-                amount = index.amount(body) if index.amount else 0
-                for key in index.keys(id, body):
-                    wanted[number, cut(key)] = amount
-        present: dict[tuple[int, bytes], int] = {}
+        wanted = entries_of(indexes, id, body, cut)
+        present: Entries = {}
         if not fresh:
             sql = "SELECT number, key, amount FROM index_entries WHERE instance = %s AND id = %s AND number = ANY(%s)"
             rows = self._rows(sql, id, [attended.number for attended in indexes])
             present = {(number, key): amount for number, key, amount in rows}
         if wanted == present:
             return
-        moved: dict[int, list[int]] = {}
-        for sign, entries in ((-1, present), (1, wanted)):
-            for (number, _), amount in entries.items():
-                change = moved.setdefault(number, [0, 0])
-                change[0] += sign
-                change[1] += sign * amount
         gone = [place for place in present if place not in wanted]
         come = [(*place, amount) for place, amount in wanted.items() if present.get(place) != amount]
         if gone:
@@ -173,7 +122,7 @@ class IndexKeeper:
                 " ON CONFLICT (instance, number, key, id) DO UPDATE SET amount = excluded.amount",
                 id, [number for number, _, _ in come], [key for _, key, _ in come], [amount for *_, amount in come],
             )  # fmt: skip
-        sums = [(number, *change) for number, change in moved.items() if change != [0, 0]]
+        sums = sums_of(present, wanted)
         if sums:
             self._run(
                 "UPDATE indexes SET entries = entries + come, total = total + amount"
@@ -191,14 +140,6 @@ class IndexKeeper:
             self._number, doctype,
         )  # fmt: skip
         self._run("UPDATE indexes SET entries = 0, total = 0 WHERE instance = %s AND doctype = %s", doctype)
-
-    def _place(self, doctype: str, number: int, attended: Attended | None) -> None:
-        others = tuple(other for other in self.known.attended.get(doctype, ()) if other.number != number)
-        strange = tuple(other for other in self.known.strange.get(doctype, ()) if other != number)
-        self.known = Known(
-            {**self.known.attended, doctype: others if attended is None else (*others, attended)},
-            {**self.known.strange, doctype: strange},
-        )
 
     def _find(self, name: str) -> tuple[Any, ...] | None:
         sql = "SELECT number, doctype, version, unattended FROM indexes WHERE instance = %s AND name = %s"

@@ -10,7 +10,7 @@ from typing import TypeVar
 import psycopg
 
 from inglenook.kernel.errors import Unavailable
-from inglenook.storage.bus import Bus
+from inglenook.storage.bus import Bus, topic_of
 from inglenook.storage.documents.contract import Index, Reader, Writer
 from inglenook.storage.documents.postgres_backup import write_copy
 from inglenook.storage.documents.postgres_line import BATCH, commit_together
@@ -169,11 +169,6 @@ class PostgresStore:
 
     def _committed(self, seq: int) -> None:
         self._bus.wake(topic_of(self.name), seq)
-
-
-def topic_of(name: str) -> str:
-    """The topic of the bus on which the commits of an instance are told."""
-    return f"store:{name}"
 
 
 def _within_snapshot(threads: ConnectionThreads, number: int, query: Callable[[Reader], T]) -> T:

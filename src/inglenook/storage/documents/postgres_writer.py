@@ -26,8 +26,9 @@ from inglenook.storage.documents.contract import (
     Record,
     Verb,
 )
+from inglenook.storage.documents.index_upkeep import Known
 from inglenook.storage.documents.postgres_contents import PostgresContents
-from inglenook.storage.documents.postgres_indexes import IndexKeeper, Known
+from inglenook.storage.documents.postgres_indexes import IndexKeeper
 from inglenook.storage.documents.postgres_reader import PostgresReader
 from inglenook.storage.documents.postgres_schema import OF_AN_INSTANCE, Connection, Json
 

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -14,8 +15,9 @@ import apsw
 from inglenook.environment import Environment
 from inglenook.kernel.errors import Unavailable
 from inglenook.storage.blobs.local import LocalBlobStores
+from inglenook.storage.bus import Bus
 from inglenook.storage.documents.contract import Hook, Index
-from inglenook.storage.documents.sqlite_schema import MEMORY, connect_writer
+from inglenook.storage.documents.sqlite_schema import MEMORY, connect_reader, connect_writer
 from inglenook.storage.documents.sqlite_store import SqliteStore, StoreOptions
 from inglenook.storage.documents.sqlite_writer import JOURNAL_KEPT
 
@@ -36,7 +38,8 @@ class SqliteStores:
     `folder` None keeps everything in memory, for as long as this object lives (closing a store loses nothing).
     With `threads` False, or in memory, everything runs on the event loop and nothing depends on threads or timers,
     as a simulation needs it. `blob_present` is asked when a document shall name a content that no other document
-    names; by default the local blobs in the same folder are.
+    names; by default the local blobs in the same folder are. `bus` carries the news of commits, to other processes as
+    well when it has a relay; `among_others` says that there are such processes.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class SqliteStores:
         *,
         threads: bool = True,
         blob_present: BlobPresent | None = None,
+        bus: Bus | None = None,
+        among_others: bool = False,
         most_awake: int = MOST_AWAKE,
         journal_kept: int = JOURNAL_KEPT,
     ) -> None:
@@ -53,6 +58,8 @@ class SqliteStores:
         self._env = env
         self._pool = ThreadPoolExecutor(THREADS, "storage") if threads and folder is not None else None
         self._blob_present = blob_present or _present_below(folder, env)
+        self._bus = bus or Bus()
+        self._among_others = among_others
         self._most_awake = most_awake
         self._journal_kept = journal_kept
         self._stores: dict[str, SqliteStore] = {}
@@ -67,7 +74,7 @@ class SqliteStores:
     async def open(self, name: str, *, indexes: Sequence[Index] = (), hooks: Sequence[Hook] = ()) -> SqliteStore:
         """Open (make, if needed) the store of an instance. Raises Unavailable and OutOfSpace."""
         store = self._stores.get(name)
-        if store is not None:
+        if store is not None and not store.closed:
             return store
         opening = self._opening.get(name)
         if opening is None:
@@ -129,19 +136,21 @@ class SqliteStores:
             indexes=indexes,
             hooks=hooks,
             blob_present=lambda sha256: blob_present(name, sha256),
+            bus=self._bus,
             woken=self._woken,
             journal_kept=self._journal_kept,
+            among_others=self._among_others,
         )
         if self._folder is None:
             memory = self._memories.get(name)
             if memory is None:
                 memory = self._memories[name] = connect_writer(MEMORY)
-            store = SqliteStore(None, options, memory)
+            store = SqliteStore(name, None, options, memory)
         else:
             path = self._folder / _checked(name) / FILE
             if not path.exists():
                 await self._run(_make_folder, path.parent)
-            store = SqliteStore(path, options)
+            store = SqliteStore(name, path, options)
         await store.prepare()
         self._stores[name] = store
         return store
@@ -212,4 +221,8 @@ def _remove_folder(parent: Path, name: str) -> None:
         (parent / name).rename(gone)
     except FileNotFoundError:
         return
+    with suppress(apsw.Error):  # the disk may be full, or the file damaged
+        connection = connect_reader(str(gone / FILE))
+        connection.execute("PRAGMA query_only = OFF; DELETE FROM meta")  # other processes that have it open meet "gone"
+        connection.close()
     shutil.rmtree(gone, ignore_errors=True)

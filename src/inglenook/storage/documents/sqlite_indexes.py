@@ -1,59 +1,54 @@
-"""Keeping the indexes of an instance in step with its documents (docs/decisions/0003).
+"""Keeping the indexes of an instance in step with its documents, in SQLite (see `index_upkeep`).
 
 The file remembers which indexes it holds; how their keys are made is code, given when the store opens or by
-`define_index`. An index that nobody gave yet is *unattended*: it is not maintained and cannot be read, and the
-file notes since which sequence, so that giving it again costs only the documents changed meanwhile.
+`define_index`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
 import msgspec
 
 from inglenook.storage.documents.contract import Body, Index
+from inglenook.storage.documents.index_upkeep import PAGE, Attended, Known, entries_of, sums_of
 
-PAGE = 500  # documents per step of a rebuild
-DESIGN_DOCUMENT = "_design/"  # never in an index (spec/01 §9.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Attended:
-    """An index in step, with its number in the file."""
-
-    number: int
-    index: Index
+_SINCE_NOW = "UPDATE indexes SET unattended = coalesce((SELECT last_seq FROM doctypes WHERE name = doctype), 0)"
 
 
 class IndexKeeper:
-    """The indexes that are attended, and the writing of their entries. All methods run inside a transaction.
+    """The indexes that this process knows, and the writing of their entries. All methods run inside a transaction.
 
-    `state` is replaced, never changed, so that a transaction that fails can put the former one back."""
+    `known` is replaced, never changed, so that a transaction that fails can put the former one back. `moved` tells that
+    other processes have something to notice."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._execute = connection.execute
-        self.state: Mapping[str, tuple[Attended, ...]] = {}  # by doctype
+        self.known = Known()
+        self.moved = False
 
     def open(self, indexes: Sequence[Index]) -> None:
         """Attend the given indexes; note of all others that they are left alone from now on."""
-        self.state = {}
+        self.known = Known()
         given = {index.name for index in indexes}
         for (name,) in self._execute("SELECT name FROM indexes WHERE unattended IS NULL").fetchall():
             if name not in given:
-                self._execute(
-                    "UPDATE indexes SET unattended = coalesce((SELECT last_seq FROM doctypes WHERE name = doctype), 0)"
-                    " WHERE name = ?",
-                    (name,),
-                )
+                self._execute(f"{_SINCE_NOW} WHERE name = ?", (name,))
+                self.moved = True
         for index in indexes:
             self.define(index)
 
+    def look_again(self) -> None:
+        """Another process has changed something: keep what is still as this process knows it."""
+        sql = "SELECT number, name, doctype, version FROM indexes WHERE unattended IS NULL"
+        rows: list[Any] = self._execute(sql).fetchall()
+        self.known = self.known.looked_again(rows)
+
     def attended(self) -> list[Index]:
-        """All indexes that are attended."""
-        return [attended.index for group in self.state.values() for attended in group]
+        """All indexes that this process maintains."""
+        return [attended.index for attended in self.known.mine]
 
     def define(self, index: Index) -> None:
         """Attend an index: make it, build it anew when its definition changed, or catch up."""
@@ -72,8 +67,8 @@ class IndexKeeper:
         if unattended is not None:
             self._catch_up(Attended(number, index), unattended)
             self._execute("UPDATE indexes SET unattended = NULL WHERE number = ?", (number,))
-        others = tuple(attended for attended in self.state.get(index.doctype, ()) if attended.number != number)
-        self.state = {**self.state, index.doctype: (*others, Attended(number, index))}
+            self.moved = True
+        self.known = self.known.placed(index.doctype, number, Attended(number, index))
 
     def drop(self, name: str) -> None:
         """Forget an index and its entries; nothing happens when it is not there."""
@@ -83,22 +78,26 @@ class IndexKeeper:
         number, doctype = row[0], row[1]
         self._execute("DELETE FROM index_entries WHERE number = ?", (number,))
         self._execute("DELETE FROM indexes WHERE number = ?", (number,))
-        left = tuple(attended for attended in self.state.get(doctype, ()) if attended.number != number)
-        self.state = {**self.state, doctype: left}
+        self.known = self.known.placed(doctype, number, None)
+        self.moved = True
+
+    def leave_strange(self, doctype: str) -> None:
+        """A document of this doctype is about to be written: the indexes that only others know fall behind."""
+        numbers = self.known.strange.get(doctype)
+        if not numbers:
+            return
+        for number in numbers:
+            self._execute(f"{_SINCE_NOW} WHERE number = ? AND unattended IS NULL", (number,))
+        self.known = self.known.without_strange(doctype)
+        self.moved = True
 
     def update(self, indexes: Sequence[Attended], document: int, id: str, body: Body | None) -> None:
         """Write the entries of one document; `body` is None when it is in no index any more.
 
         What is written is the difference to what is there, so an update that moves no key costs no write."""
-        wanted: dict[tuple[int, bytes], int] = {}
-        if body is not None and not id.startswith(DESIGN_DOCUMENT):
-            for attended in indexes:
-                number, index = attended.number, attended.index
-                amount = index.amount(body) if index.amount else 0
-                for key in index.keys(id, body):
-                    wanted[number, key] = amount
+        wanted = entries_of(indexes, id, body, bytes)
         mine = {attended.number for attended in indexes}
-        present: dict[tuple[int, bytes], int] = {
+        present = {
             (number, key): amount
             for number, key, amount in self._execute(
                 "SELECT number, key, amount FROM index_entries WHERE document = ?", (document,)
@@ -107,25 +106,16 @@ class IndexKeeper:
         }
         if wanted == present:
             return
-        moved: dict[int, list[int]] = {}
         for (number, key), amount in present.items():
             if wanted.get((number, key)) != amount:
                 self._execute("DELETE FROM index_entries WHERE number = ? AND key = ? AND id = ?", (number, key, id))
-                change = moved.setdefault(number, [0, 0])
-                change[0] -= 1
-                change[1] -= amount
         for (number, key), amount in wanted.items():
             if present.get((number, key)) != amount:
                 self._execute("INSERT INTO index_entries VALUES (?, ?, ?, ?, ?)", (number, key, id, document, amount))
-                change = moved.setdefault(number, [0, 0])
-                change[0] += 1
-                change[1] += amount
-        for number, (entries, total) in moved.items():
-            if entries or total:
-                self._execute(
-                    "UPDATE indexes SET entries = entries + ?, total = total + ? WHERE number = ?",
-                    (entries, total, number),
-                )
+        for number, entries, total in sums_of(present, wanted):
+            self._execute(
+                "UPDATE indexes SET entries = entries + ?, total = total + ? WHERE number = ?", (entries, total, number)
+            )
 
     def forget_doctype(self, doctype: str) -> None:
         """Empty the indexes of a doctype whose documents are gone."""

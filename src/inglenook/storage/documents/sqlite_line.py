@@ -15,29 +15,31 @@ def commit_together(session: WriteSession, changes: list[AnyChange]) -> Committe
     When SQLite gives the whole transaction up (a full disk, a fault of the disk), all that ran so far fail with
     that cause; the changes after them did not run and have no outcome."""
     outcomes: list[Outcome] = []
-    indexes = session.indexes.state
+    indexes = session.indexes.known
     try:
         session.begin()
+        indexes = session.indexes.known
         for change in changes:
             outcomes.append(_run(session, change, alone=len(changes) == 1))
             if not session.connection.in_transaction:
                 lost = outcomes[-1].error
-                session.indexes.state = indexes
+                session.indexes.known = indexes
                 return Committed([Outcome(error=outcome.error or lost) for outcome in outcomes])
         moved = session.commit()
     except apsw.Error as error:
-        session.abandon()
-        session.indexes.state = indexes
+        session.indexes.known = indexes
         cause = storage_error(error)
         failed = [outcome.error for outcome in outcomes] + [None] * (len(changes) - len(outcomes))
         return Committed([Outcome(error=own or cause) for own in failed])
+    finally:
+        session.abandon()
     return Committed(outcomes, session.seq if moved else None)
 
 
 def _run(session: WriteSession, change: AnyChange, *, alone: bool) -> Outcome:
     """Run one change; when it fails, put everything back to where it was before."""
     execute = session.connection.execute
-    seq, indexes = session.seq, session.indexes.state
+    before = (session.seq, session.indexes.known, session.indexes.moved)
     if not alone:
         execute("SAVEPOINT change")
     writer = SqliteWriter(session)
@@ -49,7 +51,7 @@ def _run(session: WriteSession, change: AnyChange, *, alone: bool) -> Outcome:
         elif session.connection.in_transaction:
             execute("ROLLBACK TO change")
             execute("RELEASE change")
-        session.seq, session.indexes.state = seq, indexes
+        session.seq, session.indexes.known, session.indexes.moved = before
         session.doctypes.clear()
         return Outcome(error=_as_caller_sees_it(error))
     finally:

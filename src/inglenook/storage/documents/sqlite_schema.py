@@ -15,8 +15,9 @@ MEMORY = ":memory:"
 BUSY_MILLISECONDS = 10_000  # how long a writer of another process is waited for
 
 TABLES = """
+-- `seq` is the sequence of the last write; `epoch` moves when other processes have to look at the indexes again.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-INSERT INTO meta VALUES ('seq', 0);
+INSERT INTO meta VALUES ('seq', 0), ('epoch', 0);
 
 CREATE TABLE doctypes (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,

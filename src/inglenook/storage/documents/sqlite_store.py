@@ -14,27 +14,33 @@ import apsw
 
 from inglenook.environment import Environment
 from inglenook.kernel.errors import Unavailable
+from inglenook.storage.bus import Bus, topic_of
 from inglenook.storage.documents.contract import Hook, Index, Reader, Writer
 from inglenook.storage.documents.sqlite_line import commit_together
 from inglenook.storage.documents.sqlite_reader import SqliteReader
 from inglenook.storage.documents.sqlite_schema import MEMORY, connect_reader, connect_writer, storage_error
 from inglenook.storage.documents.sqlite_writer import JOURNAL_KEPT, WriteSession
+from inglenook.storage.documents.turnstile import Turnstile
 from inglenook.storage.documents.write_line import WriteLine
 
 T = TypeVar("T")
+Closable = apsw.Connection | WriteSession
 
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """What a store is opened with. Without `pool` nothing runs in threads."""
+    """What a store is opened with. Without `pool` nothing runs in threads; `among_others`: not only this process
+    writes."""
 
     env: Environment
     pool: Executor | None
     indexes: Sequence[Index]
     hooks: Sequence[Hook]
     blob_present: Callable[[str], bool]
+    bus: Bus
     woken: Callable[[SqliteStore], None]
     journal_kept: int = JOURNAL_KEPT
+    among_others: bool = False
 
 
 class SqliteStore:
@@ -43,7 +49,10 @@ class SqliteStore:
     The store stays the same object while its connections come and go: `sleep` closes them, the next use opens
     them again."""
 
-    def __init__(self, path: Path | None, options: StoreOptions, memory: apsw.Connection | None = None) -> None:
+    def __init__(
+        self, name: str, path: Path | None, options: StoreOptions, memory: apsw.Connection | None = None
+    ) -> None:
+        self.name = name
         self.last_used = 0.0
         self._path = MEMORY if path is None else str(path)
         self._options = options
@@ -53,10 +62,13 @@ class SqliteStore:
         self._view: SqliteReader | None = None
         self._scanning: list[apsw.Connection] = []
         self._scans = 0
+        self._scan_done = asyncio.Event()
         self._closed = False
+        self._told = 0
         self._indexes = options.indexes
         self._subscribers: dict[object, Callable[[int], None]] = {}
-        self._line = WriteLine(lambda changes: commit_together(self._writing(), changes), options.pool, self._tell)
+        self._line = WriteLine(lambda changes: commit_together(self._writing(), changes), options.pool, self._committed)
+        self._deafen = options.bus.listen(topic_of(name), self._tell)
 
     # -- the contract
 
@@ -78,6 +90,7 @@ class SqliteStore:
             return await asyncio.get_running_loop().run_in_executor(pool, self._scan, query)
         finally:
             self._scans -= 1
+            self._scan_done.set()
 
     async def write(self, change: Callable[[Writer], T]) -> T:
         self._wake()
@@ -100,10 +113,19 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        self._deafen()
         await self._line.idle()
+        while self._scans:
+            self._scan_done.clear()
+            await self._scan_done.wait()
         await self._in_pool(self._disconnect)
 
     # -- for the stores
+
+    @property
+    def closed(self) -> bool:
+        """Whether this object is of no use any more."""
+        return self._closed
 
     @property
     def awake(self) -> bool:
@@ -129,8 +151,7 @@ class SqliteStore:
         if self.busy or self._memory is not None or not self.awake:
             return
         self._view = None
-        connections = self._take_connections()
-        await self._in_pool(_close_all, connections)
+        await self._in_pool(_close_all, self._take_connections())
 
     # -- connections
 
@@ -149,15 +170,21 @@ class SqliteStore:
             return self._session
         options = self._options
         connection = self._memory or connect_writer(self._path)
-        session = WriteSession(connection, options.env, options.hooks, options.blob_present, options.journal_kept)
+        turnstile = Turnstile(os.path.dirname(self._path)) if options.among_others else None
+        session = WriteSession(
+            connection, options.env, options.hooks, options.blob_present, options.journal_kept, turnstile
+        )
         try:
             session.begin()
             session.indexes.open(self._indexes)
             session.commit()
-        except apsw.Error as error:
-            raise storage_error(error) from error
-        finally:
+        except BaseException as error:
             session.abandon()
+            if self._memory is None:
+                session.close()
+            if isinstance(error, apsw.Error):
+                raise storage_error(error) from error
+            raise
         self._session = session
         return session
 
@@ -191,8 +218,8 @@ class SqliteStore:
             if source is not self._memory:
                 source.close()
 
-    def _take_connections(self) -> list[apsw.Connection]:
-        connections = [*self._scanning]
+    def _take_connections(self) -> list[Closable]:
+        connections: list[Closable] = [*self._scanning]
         self._scanning.clear()
         if self._session is not None:
             self._indexes = self._session.indexes.attended()
@@ -200,7 +227,7 @@ class SqliteStore:
             if self._reading is not None:
                 connections.append(self._reading)
             if self._session is not None:
-                connections.append(self._session.connection)
+                connections.append(self._session)
         self._reading = self._session = None
         return connections
 
@@ -214,7 +241,12 @@ class SqliteStore:
         else:
             await asyncio.get_running_loop().run_in_executor(self._options.pool, job, *values)
 
+    def _committed(self, seq: int) -> None:
+        self._options.bus.wake(topic_of(self.name), seq)
+
     def _tell(self, seq: int) -> None:
+        """Tell the subscribers that the instance has moved (0: it may have), in this process or in another."""
+        self._told = seq = max(self._told, seq)
         loop = asyncio.get_running_loop()
         for callback in self._subscribers.values():
             loop.call_soon(callback, seq)
@@ -232,7 +264,7 @@ def _within_snapshot(connection: apsw.Connection | None, view: SqliteReader, que
         raise storage_error(error) from error
 
 
-def _close_all(connections: list[apsw.Connection]) -> None:
+def _close_all(connections: list[Closable]) -> None:
     for connection in connections:
         connection.close()
 

@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from inglenook.environment import Environment
-from inglenook.kernel.errors import BadDocument, DocumentConflict, DocumentNotFound
+from inglenook.kernel.errors import BadDocument, DocumentConflict, DocumentNotFound, Unavailable
 from inglenook.kernel.revisions import RevisionTree, next_rev, normalise
 from inglenook.storage.documents.body_text import encode_body
 from inglenook.storage.documents.contract import (
@@ -28,9 +28,12 @@ from inglenook.storage.documents.contract import (
 from inglenook.storage.documents.sqlite_contents import SqliteContents
 from inglenook.storage.documents.sqlite_indexes import IndexKeeper
 from inglenook.storage.documents.sqlite_reader import SqliteReader
+from inglenook.storage.documents.turnstile import Turnstile
 
 JOURNAL_KEPT = 10_000  # entries that stay although every reader is done with them
 JOURNAL_TRIM_EVERY = 1_000  # sequence numbers between two trims
+
+_STATE = "SELECT value, coalesce((SELECT value FROM meta WHERE name = 'epoch'), 0) FROM meta WHERE name = 'seq'"
 
 
 class WriteSession:
@@ -45,6 +48,7 @@ class WriteSession:
         hooks: Sequence[Hook],
         blob_present: Callable[[str], bool],
         journal_kept: int = JOURNAL_KEPT,
+        turnstile: Turnstile | None = None,
     ) -> None:
         self.connection = connection
         self.env = env
@@ -54,13 +58,27 @@ class WriteSession:
         self.doctypes: dict[str, int] = {}
         self.seq = 0
         self._stored_seq = 0
+        self._epoch = -1
         self._journal_kept = journal_kept
+        self._turnstile = turnstile
 
     def begin(self) -> None:
-        """Start a transaction; other processes are locked out until it ends."""
+        """Start a transaction; other processes are locked out until it ends.
+
+        Raises Unavailable when another process has destroyed the store."""
+        if self._turnstile is not None:
+            self._turnstile.enter()
         self.connection.execute("BEGIN IMMEDIATE")
         self.doctypes.clear()
-        self.seq = self._stored_seq = self.connection.execute("SELECT value FROM meta WHERE name = 'seq'").get
+        row: tuple[int, int] | None = self.connection.execute(_STATE).fetchone()
+        if row is None:
+            self.abandon()
+            raise Unavailable("The storage of this instance is gone")
+        self.seq = self._stored_seq = row[0]
+        self.indexes.moved = False
+        if row[1] != self._epoch:
+            self.indexes.look_again()
+            self._epoch = row[1]
 
     def commit(self) -> bool:
         """Make everything durable; True when the sequence has moved."""
@@ -69,13 +87,27 @@ class WriteSession:
             self.connection.execute("UPDATE meta SET value = ? WHERE name = 'seq'", (self.seq,))
             if self.seq // JOURNAL_TRIM_EVERY != self._stored_seq // JOURNAL_TRIM_EVERY:
                 self._trim_journal()
+        if self.indexes.moved:
+            self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (self._epoch + 1,))
         self.connection.execute("COMMIT")
+        self._epoch += self.indexes.moved
+        self.abandon()
         return moved
 
     def abandon(self) -> None:
-        """Undo the transaction, if SQLite has not done so by itself."""
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+        """Undo the transaction, if it was not committed and SQLite has not undone it by itself; let others write."""
+        try:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+        finally:
+            if self._turnstile is not None:
+                self._turnstile.leave()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+        if self._turnstile is not None:
+            self._turnstile.close()
 
     def _trim_journal(self) -> None:
         self.connection.execute(
@@ -173,6 +205,7 @@ class SqliteWriter(SqliteReader):
         """Put a new leaf in its place, count it, note it in the journal, and run what is part of the write."""
         session = self._session
         session.seq = seq = session.seq + 1
+        session.indexes.leave_strange(written.doctype)
         tree.stem(REVISION_LIMIT)
         leaves = tree.leaves()
         if len(leaves) == 1 and (stored is None or stored.leaves == 1):
@@ -217,7 +250,7 @@ class SqliteWriter(SqliteReader):
                 stored.raw if stored is not None and was_live and winner.deleted else None,
             ),
         )
-        indexes = session.indexes.state.get(winner.doctype)
+        indexes = session.indexes.known.attended.get(winner.doctype)
         if indexes and (stored is None or stored.rev != winner.rev):
             session.indexes.update(indexes, number, winner.id, None if winner.deleted else winner.body)
         if session.hooks:
