@@ -85,6 +85,12 @@ class Caller:
             self._granted = await self._read_grant()
         return self._granted
 
+    async def granted_to(self, token: str) -> Granted:
+        """What another token than that of the request gives to this caller. Raises as `permit`."""
+        if _TINY_CODE.match(token):
+            await self._guard_tiny_code(token)
+        return await granted(self.instance, token, self.request.cookies)
+
     async def permit_or_none(self) -> Permit | None:
         """The permit, None for a request that carries no token at all. Raises as `permit` for a bad one."""
         try:
@@ -130,12 +136,9 @@ class Caller:
         if register and is_register_token(self.instance, register):
             rule = Rule(type=SETTINGS, verbs=("GET",), values=(INSTANCE_SETTINGS,))
             return Granted(Permit(kind="register", rules=(rule,)))
-        token = self.token
-        if not token:
+        if not self.token:
             raise NoToken
-        if _TINY_CODE.match(token):
-            await self._guard_tiny_code(token)
-        return await granted(self.instance, token, self.request.cookies)
+        return await self.granted_to(self.token)
 
     async def _guard_tiny_code(self, token: str) -> None:
         """Slow down who tries codes of six digits. Raises MustWait."""

@@ -75,6 +75,7 @@ def routes() -> list[Any]:
     import inglenook.files.routes
     import inglenook.identity.routes
     import inglenook.moving.routes
+    import inglenook.realtime.routes
     import inglenook.replication.routes
     import inglenook.sharing.routes
 
@@ -84,6 +85,7 @@ def routes() -> list[Any]:
         *inglenook.files.routes.ROUTES,
         *inglenook.apps.routes.ROUTES,
         *inglenook.contacts.routes.ROUTES,
+        *inglenook.realtime.routes.ROUTES,
         *inglenook.sharing.routes.ROUTES,
         *inglenook.replication.routes.ROUTES,
         *inglenook.moving.routes.ROUTES,

@@ -1,0 +1,40 @@
+"""Who may listen to what (spec/07 §2.2)."""
+
+from __future__ import annotations
+
+from inglenook.files import access, tree
+from inglenook.files.documents import FILES
+from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS
+from inglenook.kernel.errors import DomainError
+from inglenook.kernel.permissions import Permit
+from inglenook.storage.documents.contract import Reader
+
+FIRST_PASSPHRASE = f"{SETTINGS}.passphrase"
+FREE = frozenset({"io.cozy.sharings.initial_sync", "io.cozy.auth.confirmations"})
+AS_FILES = frozenset({"io.cozy.files.thumbnails", "io.cozy.notes.events"})
+
+
+def may_listen(view: Reader, permit: Permit, doctype: str, id: str) -> bool:
+    """Whether a permit allows a subscription; an empty id stands for the whole doctype."""
+    if doctype in FREE:
+        return True
+    if doctype in AS_FILES:
+        doctype = FILES
+    elif (doctype, id) == (SETTINGS, FIRST_PASSPHRASE):
+        id = INSTANCE_SETTINGS
+    if permit.allows_type("GET", doctype):
+        return True
+    if not id:
+        return False
+    if doctype == FILES:
+        return _may_read_file(view, permit, id)
+    return permit.allows_id("GET", doctype, id)
+
+
+def _may_read_file(view: Reader, permit: Permit, id: str) -> bool:
+    try:
+        item = tree.find(view, id)
+        access.require(permit, "GET", item, tree.Lineage(view))
+    except DomainError:
+        return False
+    return True
