@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.servers import Person
+from tests.servers import Person, RunningServer
 
 from inglenook.storage.announcements import KIND, LIFE, announce
 
@@ -219,3 +219,16 @@ async def test_old_announcements_are_swept(alice: Person) -> None:
     await asyncio.to_thread(alice.server.do, lambda _: tell(later(2)))
     await asyncio.to_thread(alice.server.do, lambda _: tell(later(4)))
     assert await asyncio.to_thread(alice.server.do, lambda _: count()) == 1
+
+
+async def test_the_first_passphrase_is_told(server: RunningServer) -> None:
+    carol = await asyncio.to_thread(server.add, "carol")
+    assert carol.instance.doc.register_token
+    async with ear(carol, carol.token("io.cozy.settings:GET:io.cozy.settings.instance")) as listener:
+        await listener.subscribe("io.cozy.settings", "io.cozy.settings.passphrase")
+        await listener.settle()
+        form = {"passphrase": "a" * 64, "register_token": carol.instance.doc.register_token.hex()}
+        await asyncio.to_thread(lambda: carol.http.post("/settings/passphrase", data=form))
+        frame = await listener.hear()
+    assert frame["event"] == "CREATED"
+    assert frame["payload"]["doc"] == {"_id": "io.cozy.settings.passphrase"}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "io.cozy.settings"
 INSTANCE_SETTINGS = "io.cozy.settings.instance"
+PASSPHRASE_SETTINGS = f"{SETTINGS}.passphrase"
 VAULT_SETTINGS = "io.cozy.settings.bitwarden"
 
 AUTH_MODES = {"basic": 0, "two_factor_mail": 1, "two_factor_oidc": 2}

@@ -10,6 +10,7 @@ from inglenook.identity import csrf, forms, login, one_time, pages, redirects, s
 from inglenook.identity.caller import Caller, is_register_token
 from inglenook.identity.translations import translate
 from inglenook.kernel.errors import AuthError
+from inglenook.storage.announcements import announce
 from inglenook.wire import PUBLIC, SECRET, TOKEN, Answer, no_content, plain_json, redirect
 
 LOGIN_PAGE = "login.html"
@@ -146,6 +147,8 @@ async def give_second_factor(request: Request[Any, Any, Any], caller: Caller) ->
 
 async def confirmed(caller: Caller, state: str, target: str, as_json: bool) -> Answer:
     """The passphrase was given again: back to the one who asked, with a code that proves it."""
+    now = caller.instance.env.clock.now()
+    await caller.instance.store.write(lambda tx: announce(tx, now, "CREATED", "io.cozy.auth.confirmations", state))
     code = await one_time.make_code(caller.instance, one_time.CONFIRM_CODE, one_time.CONFIRM_CODE_SECONDS, state)
     return _go(redirects.with_query(target, {"code": code, "state": state}), as_json)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from inglenook.identity import letters, throttle
-from inglenook.identity.instance import SETTINGS, VAULT_SETTINGS, InstanceDoc
+from inglenook.identity.instance import PASSPHRASE_SETTINGS, SETTINGS, VAULT_SETTINGS, InstanceDoc
 from inglenook.identity.passphrase_hash import (
     DEFAULT_ITERATIONS,
     MAX_ITERATIONS,
@@ -30,6 +30,7 @@ from inglenook.identity.passphrase_hash import (
 from inglenook.identity.sessions import moment
 from inglenook.identity.vault_keys import make_vault_keys
 from inglenook.kernel.errors import BadRequest, InvalidParameter
+from inglenook.storage.announcements import announce
 from inglenook.storage.documents.contract import Writer
 
 if TYPE_CHECKING:
@@ -114,12 +115,16 @@ async def set_passphrase(instance: Instance, new: NewPassphrase, *, defined: boo
     if new.hint:
         vault["passphrase_hint"] = new.hint
     await _store(instance, received, iterations, vault)
+    first = defined and not instance.doc.password_defined
     await instance.registry.modify(
         instance,
         lambda doc: msgspec.structs.replace(
             doc, onboarding_finished=True, password_defined=defined, register_token=b""
         ),
     )
+    if first:
+        now = instance.env.clock.now()
+        await instance.store.write(lambda tx: announce(tx, now, "CREATED", SETTINGS, PASSPHRASE_SETTINGS))
 
 
 async def change_passphrase(instance: Instance, received: str, iterations: int, *, key: str = "") -> None:

@@ -10,15 +10,13 @@ from litestar import Request, get, post, put
 from inglenook.identity import clients, csrf, forms, login, one_time, pages, passphrase, redirects, sessions
 from inglenook.identity.caller import Caller, is_register_token
 from inglenook.identity.creation import auth_mode_name
-from inglenook.identity.instance import SETTINGS
+from inglenook.identity.instance import PASSPHRASE_SETTINGS, SETTINGS
 from inglenook.identity.login_routes import need_onboarding
 from inglenook.identity.passphrase import NewPassphrase
 from inglenook.identity.translations import translate
 from inglenook.kernel import jsonapi as documents
 from inglenook.kernel.errors import BadRequest, DomainError, NotFound, Unprocessed
 from inglenook.wire import PUBLIC, SECRET, TOKEN, Answer, jsonapi, no_content, plain_json, redirect, wants_html
-
-PASSPHRASE_ID = "io.cozy.settings.passphrase"  # noqa: S105
 
 
 @get("/auth/passphrase", opt={"guard": PUBLIC})
@@ -77,7 +75,7 @@ async def hashing_parameters(caller: Caller) -> Answer:
         "salt": caller.instance.passphrase_salt, "kdf": 0, "iterations": caller.instance.doc.kdf_iterations,
     }  # fmt: skip
     links = {"self": "/settings/passphrase"}
-    return jsonapi(documents.document(documents.resource(SETTINGS, PASSPHRASE_ID, attributes, links=links)))
+    return jsonapi(documents.document(documents.resource(SETTINGS, PASSPHRASE_SETTINGS, attributes, links=links)))
 
 
 @put("/settings/passphrase", opt={"guard": TOKEN})

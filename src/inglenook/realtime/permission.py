@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from inglenook.files import access, tree
 from inglenook.files.documents import FILES
-from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS
+from inglenook.identity.instance import INSTANCE_SETTINGS, PASSPHRASE_SETTINGS, SETTINGS
 from inglenook.kernel.errors import DomainError
 from inglenook.kernel.permissions import Permit
 from inglenook.storage.documents.contract import Reader
 
-FIRST_PASSPHRASE = f"{SETTINGS}.passphrase"
 FREE = frozenset({"io.cozy.sharings.initial_sync", "io.cozy.auth.confirmations"})
 AS_FILES = frozenset({"io.cozy.files.thumbnails", "io.cozy.notes.events"})
 
@@ -20,7 +19,7 @@ def may_listen(view: Reader, permit: Permit, doctype: str, id: str) -> bool:
         return True
     if doctype in AS_FILES:
         doctype = FILES
-    elif (doctype, id) == (SETTINGS, FIRST_PASSPHRASE):
+    elif (doctype, id) == (SETTINGS, PASSPHRASE_SETTINGS):
         id = INSTANCE_SETTINGS
     if permit.allows_type("GET", doctype):
         return True

@@ -233,7 +233,7 @@ def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) ->
         body["referenced_by"] = [*body.get("referenced_by", ()), ex.sharing.reference]
     create_item(tx, received.id, body, chain=chain or ())
     content.hold(tx, FILES, received.id)
-    count_received(tx, ex.sharing.id)
+    count_received(tx, ex.sharing.id, ex.instance.env.clock.now())
 
 
 def file_body(received: Received, rule: SharingRule, dir_id: str, name: str, local: Body | None) -> Body:

@@ -82,7 +82,8 @@ async def reupload(sharing_id: str, instance: Instance, caller: Caller) -> Answe
 async def end_initial(sharing_id: str, instance: Instance, caller: Caller) -> None:
     """The owner has sent everything there was at the beginning."""
     await require_peer(caller, sharing_id, "POST")
-    await instance.store.write(lambda tx: end_initial_sync(tx, sharing_id))
+    now = instance.env.clock.now()
+    await instance.store.write(lambda tx: end_initial_sync(tx, sharing_id, now))
 
 
 async def _object(request: Http, limit: int) -> Body:
