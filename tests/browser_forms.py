@@ -46,7 +46,7 @@ class Browser:
     def __init__(self, person: Person) -> None:
         self.person = person
         self.cookies: dict[str, str] = {}
-        self.http = httpx.Client(base_url=person.server.origin, timeout=30, trust_env=False, follow_redirects=False)
+        self.http = httpx.Client(base_url=person.server.origin, timeout=120, trust_env=False, follow_redirects=False)
 
     def request(self, method: str, path: str, **rest: object) -> httpx.Response:
         """A request with the cookies so far."""

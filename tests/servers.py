@@ -74,7 +74,7 @@ class RunningServer:
         """Start, and return when requests are answered."""
         logs.configure(self.env.config, sys.__stderr__)
         self._thread.start()
-        self._ready.result(30)
+        self._ready.result(120)
         return self
 
     def stop(self) -> None:
@@ -90,7 +90,7 @@ class RunningServer:
         async def act() -> T:
             return await action(self.runtime)
 
-        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(120)
 
     def add(self, name: str, *, passphrase: str | None = None, **wish: Any) -> Person:
         """A new instance; `wish` are fields of `identity.creation.Wish`."""
@@ -139,7 +139,7 @@ class Person:
 
     def __post_init__(self) -> None:
         self.http = httpx.Client(
-            base_url=self.server.origin, headers={"Host": self.domain}, timeout=30, trust_env=False
+            base_url=self.server.origin, headers={"Host": self.domain}, timeout=120, trust_env=False
         )
 
     @property

@@ -29,7 +29,7 @@ Body = dict[str, Any]
 JSONAPI = "application/vnd.api+json"
 TESTS = "io.cozy.tests"
 ALL = ("io.cozy.files", "io.cozy.contacts", "io.cozy.contacts.groups", "io.cozy.tests", "io.cozy.settings")
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 
 @dataclass

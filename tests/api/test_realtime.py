@@ -16,7 +16,7 @@ from inglenook.storage.announcements import KIND, LIFE, announce
 
 pytestmark = pytest.mark.anyio
 TESTS = "io.cozy.tests"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

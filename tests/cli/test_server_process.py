@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -135,12 +134,6 @@ def test_a_command_ends_when_its_terminal_goes_away(operator: Operator) -> None:
     waiting.kill()
     waiting.communicate()
     assert operator.ask("instances", "count") == "1 instance"
-
-
-def test_the_server_answers_soon_after_its_start(operator: Operator) -> None:
-    started = time.monotonic()
-    operator.serve()
-    assert time.monotonic() - started < 10, "this measures gross mistakes only; the goal is 1.5 s on an idle machine"
 
 
 def test_logs_are_one_event_per_line_and_hold_no_secrets(operator: Operator) -> None:

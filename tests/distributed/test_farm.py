@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(240)
 def at(server: Server, person: Person, method: str, path: str, **rest: object) -> httpx.Response:
     """A request to one of the processes."""
     headers = {"Host": person.domain, "Authorization": f"Bearer {person.token}"}
-    return httpx.request(method, f"{server.origin}{path}", headers=headers, trust_env=False, timeout=30, **rest)  # type: ignore[arg-type]
+    return httpx.request(method, f"{server.origin}{path}", headers=headers, trust_env=False, timeout=120, **rest)  # type: ignore[arg-type]
 
 
 def no_errors(farm: Farm) -> None:

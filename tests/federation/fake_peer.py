@@ -176,7 +176,7 @@ class FakePeer:
         self._server.daemon_threads = True
         self._lock = threading.RLock()
         self.port = self._server.server_address[1]
-        self.http = httpx.Client(trust_env=False, timeout=30)
+        self.http = httpx.Client(trust_env=False, timeout=120)
 
     @property
     def domain(self) -> str:

@@ -69,7 +69,7 @@ class Person:
     def http(self) -> httpx.Client:
         """Connections to the present life of the server."""
         if self._http is None or self._life != self.server.lives:
-            self._http = httpx.Client(base_url=self.server.origin, timeout=30, trust_env=False)
+            self._http = httpx.Client(base_url=self.server.origin, timeout=120, trust_env=False)
             self._life = self.server.lives
         return self._http
 
@@ -238,7 +238,7 @@ class Person:
     def follow(self, link: str) -> str:
         """Open a link of another server; gives where it leads."""
         parts = urlsplit(link)
-        with httpx.Client(trust_env=False, timeout=30) as http:
+        with httpx.Client(trust_env=False, timeout=120) as http:
             answer = http.get(
                 f"http://127.0.0.1:{parts.port}{parts.path}?{parts.query}", headers={"Host": parts.netloc}
             )
@@ -309,7 +309,7 @@ class Shared:
         """The folder at somebody's."""
         return self.places[person.name]
 
-    def agree(self, *names: str, seconds: float = 30.0) -> Tree:
+    def agree(self, *names: str, seconds: float = 120.0) -> Tree:
         """Wait until all members have the same tree (with these names, when they are given); gives it."""
         expected = set(names)
 

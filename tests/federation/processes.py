@@ -22,7 +22,7 @@ from inglenook.cli import control
 T = TypeVar("T")
 
 COMMAND = (sys.executable, "-m", "inglenook.cli")
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds until a condition that should come true counts as failed; the machine may be busy."""
 
 

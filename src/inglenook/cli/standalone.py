@@ -13,7 +13,7 @@ from inglenook.environment import Environment
 from inglenook.web.backends import is_shared
 from inglenook.web.lock import DataFolderTaken, DataLock
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds to wait for a server that is starting, or for another command, to give way."""
 
 

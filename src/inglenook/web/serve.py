@@ -35,7 +35,7 @@ GRACE = 12.0
 """Seconds for running requests to end; with the same again for the parts in the background, less than 20 in all."""
 PARKING = 6.0
 """Seconds for the parts in the background to end."""
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds to wait for a command that is using the data folder."""
 CONNECTIONS = 8192
 """Requests and websockets served at once; more wait."""
