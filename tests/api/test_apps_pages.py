@@ -274,9 +274,44 @@ def test_what_is_not_there_is_said_in_the_form_that_is_read(visitor: Browser, ow
     assert visit(owner, "/assets").status_code == 404
     page = visit(visitor, "/public/none", headers={"Accept": "text/html"})
     assert page.status_code == 404
-    assert "<h1>Asset not found</h1>" in page.text
+    assert "<p>Asset not found</p>" in page.text
     missing = visit(visitor, "/", "nothere", headers={"Accept": "application/json"})
     assert (missing.status_code, missing.json()) == (404, {"error": "Application is not installed"})
+
+
+def test_a_fault_on_the_host_of_an_app_is_an_error_page(
+    visitor: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("hunter2")
+
+    monkeypatch.setattr("inglenook.apps.matching.match", fail)
+    page = visit(visitor, "/public/", headers={"Accept": "text/html"})
+    assert page.status_code == 500
+    assert page.headers["x-request-id"] in page.text
+    assert "hunter2" not in page.text
+    assert visit(visitor, "/public/", headers={"Accept": "application/json"}).json().keys() == {"error"}
+
+
+def test_pages_of_errors_speak_the_language_of_the_instance(server: RunningServer, app: Path) -> None:
+    francine = server.add("francine", passphrase="cozy", locale="fr")
+    install(francine, app)
+    browser = Browser(francine)
+    page = visit(browser, "/public/none", headers={"Accept": "text/html"})
+    assert 'lang="fr"' in page.text
+    assert "Fichier introuvable" in page.text
+    assert visit(browser, "/public/none", headers={"Accept": "application/json"}).json() == {"error": "Asset not found"}
+    nowhere = browser.get("/nowhere", headers={"Accept": "text/html"})
+    assert "Il n&#39;y a rien ici" in nowhere.text
+
+
+def test_the_page_of_an_unknown_host_has_its_style(server: RunningServer) -> None:
+    nobody = {"Host": "nobody.localhost", "Accept": "text/html"}
+    page = httpx.get(f"{server.origin}/", headers=nobody, trust_env=False)
+    assert page.status_code == 404
+    style = re.search(r'href="(/assets/pages\.[0-9a-f]+\.css)"', page.text)
+    assert style
+    assert httpx.get(f"{server.origin}{style[1]}", headers=nobody, trust_env=False).status_code == 200
 
 
 @pytest.mark.parametrize(

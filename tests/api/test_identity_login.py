@@ -12,6 +12,7 @@ from tests.browser_forms import Browser, cookie_line, fields, hashed
 from tests.clocks import SteppedClock
 from tests.servers import Person, RunningServer
 
+from inglenook.identity import one_time
 from inglenook.identity import passphrase as passphrases
 from inglenook.identity.letters import LETTERS
 from inglenook.identity.passphrase import NewPassphrase
@@ -416,6 +417,45 @@ def test_a_trusted_device_is_not_asked_again(kim: Person) -> None:
     other = Browser(kim)
     assert "/auth/twofactor" not in other.login(**{"trusted-device-token": device}).headers["location"]
     assert other.logged_in
+
+
+def test_a_browser_without_scripts_is_trusted_by_its_cookie(kim: Person) -> None:
+    browser = Browser(kim)
+    form = second_step(browser)
+    data = {**form, "two-factor-passcode": newest_code(kim), "two-factor-generate-trusted-device-token": "true"}
+    answer = browser.post("/auth/twofactor", data=data)
+    line = cookie_line(answer, "trusted-device")
+    assert "path=/auth;" in line + ";"
+    assert "httponly" in line
+    device = browser.cookies["trusted-device"]
+    again = Browser(kim)
+    again.cookies["trusted-device"] = device
+    assert "/auth/twofactor" not in again.login().headers["location"]
+    stranger = Browser(kim)
+    stranger.cookies["trusted-device"] = device[:-2] + "AA"
+    assert "/auth/twofactor" in stranger.login().headers["location"]
+
+
+def test_only_the_code_that_was_mailed_is_right(kim: Person) -> None:
+    browser = Browser(kim)
+    form = second_step(browser)
+    mailed = newest_code(kim)
+    clock.step(120)
+    instance, token = kim.instance, form["two-factor-token"]
+    now = clock.now().timestamp()
+    later = next(
+        code for n in range(20) if (code := one_time.passcode_of(instance, token, now + 60 * n)) not in (None, mailed)
+    )
+    assert browser.post("/auth/twofactor", data={**form, "two-factor-passcode": str(later)}).status_code == 401
+    assert browser.post("/auth/twofactor", data={**form, "two-factor-passcode": mailed}).status_code == 303
+
+
+def test_the_wish_to_stay_logged_in_survives_the_second_factor(kim: Person) -> None:
+    browser = Browser(kim)
+    answer = browser.login(**{"long-run-session": "true"})
+    form = fields(browser.get(answer.headers["location"]).text)
+    done = browser.post("/auth/twofactor", data={**form, "two-factor-passcode": newest_code(kim)})
+    assert "max-age=315360000" in cookie_line(done, "cozysessid")
 
 
 # -- codes

@@ -55,6 +55,39 @@ def test_the_settings_have_the_shape_of_the_wire(alice: Person) -> None:
     assert alice.get("/settings/instance", "io.cozy.files").status_code == 200, "any token reads them"
 
 
+def test_the_holder_of_a_link_is_told_whose_place_it_is_and_nothing_private(server: RunningServer) -> None:
+    olga = server.add("olga", passphrase="cozy", settings={"color": "red"}, phone="+33", uuid="u-1")
+    rules = {"x": {"type": "io.cozy.tests", "verbs": ["GET"], "values": ["1"]}}
+    body = {"data": {"attributes": {"permissions": rules}}}
+    made = olga.post("/permissions?codes=code", "io.cozy.tests", json_body=body).json()["data"]["attributes"]
+    for code in (made["codes"]["code"], made["shortcodes"]["code"]):
+        shown = olga.get("/settings/instance", token=code).json()["data"]["attributes"]
+        assert (shown["public_name"], shown["locale"], shown["default_redirection"]) == ("Olga", "en", "home/")
+        assert not {"email", "pending_email", "phone", "recovery_email", "uuid", "oidc_id", "color"} & shown.keys()
+    assert read(olga)["attributes"]["email"] == "olga@example.com", "the owner's own clients are told everything"
+
+
+def test_terms_that_wait_too_long_for_a_signature_close_the_api(server: RunningServer) -> None:
+    tom = server.add("tom", passphrase="cozy", tos="1.0.0-20200101", tos_latest="2.0.0-20200301")
+    refused = tom.get("/data/io.cozy.tests/_all_docs", "io.cozy.tests")
+    assert refused.status_code == 402
+    assert [(one["status"], one["code"]) for one in refused.json()] == [("402", "tos-updated")]
+    assert tom.get("/files/io.cozy.files.root-dir", "io.cozy.files").status_code == 402
+    assert tom.get("/auth/login").status_code == 200, "one can log in"
+    assert tom.get("/settings/warnings", SCOPE).status_code == 402
+    assert tom.put("/settings/instance/sign_tos", SCOPE).status_code == 204
+    assert tom.get("/files/io.cozy.files.root-dir", "io.cozy.files").status_code == 200
+    assert tom.get("/settings/warnings", SCOPE).status_code == 404
+
+
+@pytest.mark.parametrize("latest", ["2.0.0", "2.0.0-29990101", "2.0.0-nodate"])
+def test_terms_without_a_past_date_are_only_told(server: RunningServer, latest: str) -> None:
+    name = "tim" + "".join(letter for letter in latest if letter.isalnum())
+    tim = server.add(name, passphrase="cozy", tos="1.0.0-20200101", tos_latest=latest)
+    assert tim.get("/files/io.cozy.files.root-dir", "io.cozy.files").status_code == 200
+    assert tim.get("/settings/warnings", SCOPE).status_code == 402
+
+
 def test_settings_are_replaced_and_what_belongs_to_the_instance_is_lifted(server: RunningServer) -> None:
     ruth = server.add("ruth", timezone="Europe/Paris", settings={"color": "red"})
     data = read(ruth)

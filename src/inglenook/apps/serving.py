@@ -87,7 +87,8 @@ class Visit:
         if wants_json(self.request):
             return plain_json({"error": message}, status)
         if wants_html(self.request):
-            return error_page(self.caller, status, message)
+            home = self.caller.url("").rstrip("/")
+            return pages.refusal(status, message, self.instance.locale, self.match.domain, home)
         return text(message, status)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from litestar.datastructures import Cookie
+
 from inglenook.identity import auth_message, one_time, passphrase, redirects, sessions
 from inglenook.identity.instance import AUTH_MODES
 from inglenook.identity.sessions import Duration, Session
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from inglenook.identity.instance import Instance
 
 TRUSTED_DEVICE = "trusted-device"
+TRUSTED_SECONDS = 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,17 @@ def trusted_device_token(caller: Caller) -> str:
     return auth_message.sign(instance.session_key, TRUSTED_DEVICE, b"", now, _device(caller))
 
 
+def trusted_device_cookie(caller: Caller) -> Cookie:
+    """The same as a cookie of the login pages, for browsers that keep it without a script."""
+    return Cookie(
+        key=TRUSTED_DEVICE, value=trusted_device_token(caller), path="/auth", max_age=TRUSTED_SECONDS, httponly=True,
+        samesite="lax", secure=not caller.instance.env.config.dev,
+    )  # fmt: skip
+
+
 def is_trusted_device(caller: Caller, token: str) -> bool:
-    """Whether this browser has passed the second factor before."""
+    """Whether this browser has passed the second factor before: by the field of the form, or by its cookie."""
+    token = token or caller.request.cookies.get(TRUSTED_DEVICE, "")
     return auth_message.verify(caller.instance.session_key, TRUSTED_DEVICE, token, _device(caller)) is not None
 
 

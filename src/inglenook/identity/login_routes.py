@@ -138,9 +138,12 @@ async def give_second_factor(request: Request[Any, Any, Any], caller: Caller) ->
     long_run = forms.is_true(fields.get("long_run_session", "") or fields.get("long-run-session", ""))
     session = await login.start_session(caller, long_run=long_run, target=target)
     body = {"redirect": target}
-    if forms.is_true(fields.get("two-factor-generate-trusted-device-token", "")):
+    trusted = forms.is_true(fields.get("two-factor-generate-trusted-device-token", ""))
+    if trusted:
         body["two_factor_trusted_device_token"] = login.trusted_device_token(caller)
     answer = plain_json(body) if as_json else redirect(target)
+    if trusted and not as_json:
+        answer.set_cookie(login.trusted_device_cookie(caller))
     answer.set_cookie(sessions.session_cookie(instance, session, caller.domain))
     return answer
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 from litestar import Request, get, post
 
@@ -12,7 +13,7 @@ from inglenook.identity import clients, consent, csrf, forms, one_time, pages, s
 from inglenook.identity.caller import Caller
 from inglenook.identity.clients import CLIENTS, SHARING_KIND, ClientRefused
 from inglenook.identity.consent import ConsentRefused, ConsentRequest
-from inglenook.identity.translations import translate
+from inglenook.identity.translations import LOCALES, translate
 from inglenook.kernel.errors import AuthError, DomainError
 from inglenook.storage.documents.contract import Document, Writer
 from inglenook.wire import PUBLIC, REGISTRATION, SESSION, Answer, plain_json, redirect
@@ -60,10 +61,29 @@ async def allow(request: Request[Any, Any, Any], caller: Caller) -> Answer:
     return protection.protect(await _allow(caller, asked, request))
 
 
+@get("/.well-known/oauth-authorization-server", opt={"guard": PUBLIC})
+async def describe(caller: Caller) -> Answer:
+    """Where a client finds what it needs to register and to ask for tokens (RFC 8414)."""
+    return plain_json(
+        {
+            "issuer": caller.url("").rstrip("/"),
+            "authorization_endpoint": caller.url("/auth/authorize"),
+            "token_endpoint": caller.url("/auth/access_token"),
+            "registration_endpoint": caller.url("/auth/register"),
+            "response_types_supported": clients.RESPONSE_TYPES,
+            "response_modes_supported": ["query"],
+            "grant_types_supported": clients.GRANT_TYPES,
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+            "code_challenge_methods_supported": ["S256"],
+            "ui_locales_supported": list(LOCALES),
+        }
+    )
+
+
 @post("/auth/access_token", opt={"guard": REGISTRATION})
 async def access_token(request: Request[Any, Any, Any], caller: Caller) -> Answer:
-    """Tokens for a code or a refresh token."""
-    fields = await forms.read_fields(request)
+    """Tokens for a code or a refresh token. The client gives its secret in the form, or by Basic authentication."""
+    fields = {**_basic_credentials(request), **await forms.read_fields(request)}
     for name in ("grant_type", "client_id", "client_secret"):
         if not fields.get(name):
             return _error(f"the {name} parameter is mandatory")
@@ -219,8 +239,20 @@ async def _moved_scope(caller: Caller, client: Document, token: str) -> str | No
     return claims.scope if vouched else None
 
 
+def _basic_credentials(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The client's id and secret by HTTP Basic, both form-encoded first (RFC 6749 §2.3.1); empty without."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return {}
+    try:
+        id, _, secret = base64.b64decode(value.strip()).decode().partition(":")
+    except ValueError:
+        return {}
+    return {"client_id": unquote_plus(id), "client_secret": unquote_plus(secret)}
+
+
 def _error(message: str) -> Answer:
     return plain_json({"error": message}, 400)
 
 
-ROUTES: list[Any] = [consent_page, allow, access_token]
+ROUTES: list[Any] = [consent_page, allow, describe, access_token]

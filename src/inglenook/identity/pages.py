@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from inglenook.identity import translations
-from inglenook.wire import Answer, html
+from inglenook.wire import TITLES, Answer, html
 
 if TYPE_CHECKING:
     from inglenook.identity.caller import Caller
@@ -55,7 +55,12 @@ def page(
     where the static files are, for a page on another host than the instance's."""
     locale = caller.instance.locale
     text = _render(template, locale, origin, domain=caller.domain, csrf_token=csrf.value if csrf else "", **context)
-    answer = html(text, status, {"content-security-policy": policy(frames=frames, images=images, origin=origin)})
+    headers = {
+        "content-security-policy": policy(frames=frames, images=images, origin=origin),
+        "cache-control": "private, no-store",  # forms carry tokens, and what is said depends on who asks
+        "referrer-policy": "same-origin",  # addresses carry states and codes
+    }
+    answer = html(text, status, headers)
     return csrf.protect(answer) if csrf else answer
 
 
@@ -64,10 +69,16 @@ def error_page(caller: Caller, status: int, title: str, message: str = "") -> An
     return page(caller, "error.html", status=status, title=title, message=message)
 
 
-def bare_error_page(status: int, title: str, message: str, locale: str = "en") -> Answer:
-    """An error page where there is no instance to speak for."""
-    text = _render("error.html", locale, "", domain="", csrf_token="", title=title, message=message)
-    return html(text, status, {"content-security-policy": policy()})
+def refusal(status: int, message: str, locale: str = "en", domain: str = "", origin: str = "") -> Answer:
+    """The page for an error of the wire: its status in words, and its message in the language of the instance where
+    somebody has translated it. `origin` as for `page`, `domain` empty where nobody lives."""
+    title = translations.translate(locale, key := f"error.title.{status}")
+    if title == key:
+        title = TITLES.get(status, "Error")
+    told = translations.translate(locale, key := f"error.text.{message}")
+    message = message if told == key else told
+    text = _render("error.html", locale, origin, domain=domain, csrf_token="", title=title, message=message)
+    return html(text, status, {"content-security-policy": policy(origin=origin)})
 
 
 def policy(*, frames: str = "'none'", images: str = "", origin: str = "") -> str:

@@ -24,6 +24,7 @@ from inglenook.wire import SECRET, TOKEN, Answer, jsonapi, no_content, plain_jso
 
 _LIMIT = 1_000_000  # bytes of a body
 _MAX_ASKED = 1000
+WHOLE_TYPE = "You need GET permission on whole type to list its permissions"
 MEMBERS = "io.cozy.sharings.members"
 
 
@@ -131,7 +132,7 @@ async def links_of_doctype(doctype: str, request: Request[Any, Any, Any], caller
     """The links with a rule for a doctype, with their codes."""
     permit = await caller.permit()
     if not permit.allows_type("GET", doctype):
-        return jsonapi({"errors": [documents.error_object(403, "Forbidden", "Forbidden")]}, 403)
+        return jsonapi({"errors": [documents.error_object(403, "Forbidden", WHOLE_TYPE)]}, 403)
     limit = page_limit(request.query_params.get("page[limit]"), 30, 100)
     after = _decode_cursor(request.query_params.get("page[cursor]"))
     found = await caller.instance.store.read(

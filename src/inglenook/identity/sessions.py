@@ -59,11 +59,13 @@ class Visitor:
 
 
 def visitor(request: Request[Any, Any, Any], trusted_proxies: tuple[str, ...] = ()) -> Visitor:
-    """Who is at the other end. `X-Forwarded-For` counts only when a trusted proxy sent it."""
+    """Who is at the other end. `X-Forwarded-For` counts only when a trusted proxy sent it, and of its addresses the
+    last one that is no trusted proxy: what stands before it is whatever the client wrote there."""
     ip = request.client.host if request.client else ""
-    forwarded = request.headers.get("x-forwarded-for", "")
-    if forwarded and ip in trusted_proxies:
-        ip = forwarded.partition(",")[0].strip() or ip
+    if ip in trusted_proxies:
+        named = [one.strip() for line in request.headers.getall("x-forwarded-for", []) for one in line.split(",")]
+        while ip in trusted_proxies and named:
+            ip = named.pop() or ip
     return Visitor(ip, request.headers.get("user-agent", "")[:512])
 
 

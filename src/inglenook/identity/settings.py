@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from inglenook.identity.creation import auth_mode_name, lift
 from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS
 from inglenook.identity.redirects import DEFAULT_APP
+from inglenook.kernel import jsonapi
 from inglenook.kernel.errors import DocumentConflict
 from inglenook.storage.documents.contract import Document, Writer
 
@@ -18,6 +20,13 @@ OPERATOR_ONLY = ("auth_mode", "tos", "tos_latest", "uuid", "context", "sponsorsh
 """Keys that only the operator's command line may set."""
 KEPT = ("email", "pending_email")
 COMPUTED = ("password_defined", "org_domain", "org_id", "legal_notice_url", "oidc_logout_url")
+SHOWN_TO_VISITORS = (
+    "public_name", "locale", "default_redirection", "onboarding_finished", "password_defined", "auto_update",
+    "auth_mode", "tos", "tos_latest", "context", "tracking", "legal_notice_url", "moved_to", "moved_to_subdomain_type",
+)  # fmt: skip
+"""What the holder of a link or an invitation is told of the settings."""
+TERMS_GRACE = timedelta(days=30)
+"""How long after their date new terms of service may wait for a signature."""
 _NOT_ONBOARDING = "onboarding_finished"
 
 
@@ -39,6 +48,13 @@ def instance_attributes(instance: Instance, settings: Mapping[str, Any]) -> dict
         if value := instance.context_settings.get(name):
             attributes[name] = value
     return attributes
+
+
+def visitor_attributes(instance: Instance, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of `GET /settings/instance` for the holder of a link or an invitation: whose place this is and
+    how it speaks, nothing that the owner tells only to his own apps (mail address, phone, identifiers)."""
+    shown = instance_attributes(instance, settings)
+    return {name: shown[name] for name in SHOWN_TO_VISITORS if name in shown}
 
 
 def default_redirection(instance: Instance, settings: Mapping[str, Any]) -> str:
@@ -127,6 +143,26 @@ def pending_terms(instance: Instance) -> bool:
     """Whether newer terms of service wait for the owner's signature."""
     latest, signed = instance.doc.tos_latest, instance.doc.tos
     return bool(latest) and _version(latest) > _version(signed)
+
+
+def terms_warning(instance: Instance) -> dict[str, Any]:
+    """The error object that tells of newer terms."""
+    warning = jsonapi.error_object(402, "TOS Updated", "Terms of services have been updated", code="tos-updated")
+    manager = instance.context_settings.get("manager_url")
+    return {**warning, "links": {"self": manager}} if isinstance(manager, str) else warning
+
+
+def terms_overdue(instance: Instance) -> bool:
+    """Whether newer terms wait for the owner's signature since longer than `TERMS_GRACE`.
+
+    Their date ends their version (`2.0.0-20260101`); terms without one never are overdue."""
+    if not pending_terms(instance):
+        return False
+    try:
+        since = datetime.strptime(instance.doc.tos_latest.rpartition("-")[2], "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return instance.env.clock.now() > since + TERMS_GRACE
 
 
 def _version(terms: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from inglenook.identity.caller import Caller
 from inglenook.identity.client_routes import remember_activity
 from inglenook.identity.clients import CLIENT_DEVICES, CLIENTS
 from inglenook.identity.creation import auth_mode, auth_mode_name
-from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS
+from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS, Instance
 from inglenook.identity.permission_routes import page_limit
 from inglenook.identity.sessions import SESSIONS
 from inglenook.identity.translations import translate
@@ -29,8 +30,10 @@ _LIMIT = 1_000_000  # bytes of a body
 @get("/settings/instance", opt={"guard": TOKEN})
 async def read_instance(caller: Caller) -> Answer:
     """The settings of the instance."""
-    await caller.permit()
-    return await _instance_answer(caller)
+    permit = await caller.permit()
+    if permit.kind in ("share", "share-preview", "share-interact"):
+        return await _instance_answer(caller, service.visitor_attributes)
+    return await _instance_answer(caller, service.instance_attributes)
 
 
 @put("/settings/instance", opt={"guard": TOKEN})
@@ -42,7 +45,7 @@ async def change_instance(request: Request[Any, Any, Any], caller: Caller) -> An
     attributes = dict(received.attributes)
     rev = received.rev or str(attributes.pop("_rev", "") or "")
     await service.replace_settings(caller.instance, attributes, rev, by_operator=permit.kind == "cli")
-    return await _instance_answer(caller)
+    return await _instance_answer(caller, service.instance_attributes)
 
 
 @put("/settings/instance/auth_mode", opt={"guard": TOKEN})
@@ -113,8 +116,7 @@ async def read_warnings(caller: Caller) -> Answer:
     instance = caller.instance
     if not service.pending_terms(instance):
         return Answer(b'{"errors": []}', status=404, media_type=JSONAPI)
-    error = documents.error_object(402, "TOS Updated", "Terms of services have been updated", code="tos-updated")
-    return jsonapi({"errors": [error]}, 402)
+    return jsonapi({"errors": [service.terms_warning(instance)]}, 402)
 
 
 @get("/settings/onboarded", opt={"guard": SESSION})
@@ -263,9 +265,9 @@ async def confirm_email_change(request: Request[Any, Any, Any], caller: Caller) 
 # -- private parts
 
 
-async def _instance_answer(caller: Caller) -> Answer:
+async def _instance_answer(caller: Caller, shown: Callable[[Instance, Mapping[str, Any]], dict[str, Any]]) -> Answer:
     settings = await caller.instance.settings()
-    attributes = service.instance_attributes(caller.instance, settings)
+    attributes = shown(caller.instance, settings)
     links = {"self": "/settings/instance"}
     return jsonapi(
         documents.document(documents.resource(SETTINGS, INSTANCE_SETTINGS, attributes, settings.get("_rev"), links))

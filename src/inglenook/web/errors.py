@@ -6,7 +6,6 @@ thing asked, and "plain" (by `Accept`: JSON, an HTML page, or text) for who is a
 
 from __future__ import annotations
 
-import html as markup
 import re
 from typing import Any
 
@@ -16,6 +15,8 @@ from litestar import Request
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
 from inglenook import wire
+from inglenook.identity import pages
+from inglenook.identity.instances import HostMatch
 from inglenook.kernel import errors
 from inglenook.wire import Answer, status_of, title_of
 
@@ -32,8 +33,9 @@ def answer(request: Request[Any, Any, Any], error: BaseException) -> Answer:
     path: str = scope["path"]
     accept = request.headers.get("accept", "")
     request_id: str = scope["state"].get("request_id", "")  # pyright: ignore[reportTypedDictNotRequiredAccess]
-    if not is_data(path):
-        return _elsewhere(error, accept, request_id)
+    host: HostMatch | None = scope["state"].get("host")  # pyright: ignore[reportTypedDictNotRequiredAccess]
+    if not is_data(path) or (host is not None and host.slug):
+        return _elsewhere(error, accept, request_id, host)
     plain = "route_handler" in scope and scope["route_handler"].opt.get("errors") == "store"
     return _below_data(error, request_id, plain=plain)
 
@@ -43,39 +45,45 @@ def is_data(path: str) -> bool:
     return path.startswith("/data/") or path == "/data"
 
 
-def plain(status: int, message: str, accept: str, headers: dict[str, str] | None = None) -> Answer:
+def plain(
+    status: int, message: str, accept: str, headers: dict[str, str] | None = None, host: HostMatch | None = None
+) -> Answer:
     """An error of the plain family: `{"error": …}`, a page or a text, by what is accepted."""
     if wire.JSON in accept:
         return wire.plain_json({"error": message}, status, headers)
     if "text/html" in accept:
-        return wire.html(page(status, message), status, headers)
+        answer = page(status, message, host)
+        answer.headers.update(headers or {})
+        return answer
     return wire.text(message, status, headers)
 
 
-def page(status: int, message: str) -> str:
-    """A small page for people who met an error."""
-    title = wire.TITLES.get(status, "Error")
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{markup.escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"></head>'
-        f"<body><main><h1>{markup.escape(title)}</h1><p>{markup.escape(message)}</p></main></body></html>"
-    )
+def page(status: int, message: str, host: HostMatch | None = None) -> Answer:
+    """A small page for people who met an error; `host` is what the request was for, None where nobody lives."""
+    if host is None:
+        return pages.refusal(status, message)
+    origin = host.instance.url("", host=host.domain) if host.slug else ""
+    return pages.refusal(status, message, host.instance.locale, host.domain, origin)
 
 
-def _elsewhere(error: BaseException, accept: str, request_id: str) -> Answer:
+def _elsewhere(error: BaseException, accept: str, request_id: str, host: HostMatch | None) -> Answer:
     match error:
         case errors.AuthError():
-            return plain(status_of(error), error.detail, accept, _headers(error))
+            return plain(status_of(error), error.detail, accept, _headers(error), host)
+        case errors.DomainError() if host and host.slug:
+            return plain(status_of(error), error.detail, accept, _headers(error), host)
         case errors.DomainError():
             return _jsonapi(error)
         case HTTPException(status_code=404 | 405):
-            return plain(error.status_code, wire.TITLES[error.status_code], accept, _allow(error))
+            return plain(error.status_code, wire.TITLES[error.status_code], accept, _allow(error), host)
         case HTTPException(status_code=status) if status < 500:
             return _jsonapi(_translate(error))
         case msgspec.MsgspecError() | SerializationException():
             return _jsonapi(_translate(error))
         case _:
             detail = _unexpected(error, request_id)
+            if host and host.slug:
+                return plain(500, detail, accept, None, host)
             return _jsonapi(errors.Unprocessed(detail))
 
 

@@ -32,6 +32,9 @@ _PAGE_POLICY = (
     b"content-security-policy",
     b"default-src 'self';frame-src 'none';frame-ancestors 'none';base-uri 'none';img-src 'self' data:;",
 )
+_NEVER_KEPT = ("/auth/", "/settings/", "/permissions")
+"""Paths whose answers carry tokens, codes, or what depends on a cookie: no cache may keep them (RFC 6749 §5.1)."""
+_NO_STORE = (b"cache-control", b"private, no-store")
 
 
 class Gate:
@@ -80,11 +83,14 @@ class Gate:
         accept = header(scope, b"accept").decode("latin-1")
         match = await self.runtime.instances.by_host(header(scope, b"host").decode("latin-1"))
         if match is None:
-            return hosts.unknown_host(accept)
+            # the pages of errors have their style and picture from the host that they are on
+            return None if path.startswith("/assets/") else hosts.unknown_host(accept)
         if match.old:
             return hosts.moved_host(match, _target(scope))
         scope["state"]["host"] = match
         if match.instance.doc.blocked and (refusal := hosts.blocked(match, path, accept)):
+            return refusal
+        if match.instance.doc.tos_latest and (refusal := hosts.terms(match, path)):
             return refusal
         if match.slug:
             return await hosts.app_page(scope, match)
@@ -132,8 +138,7 @@ class Passage:
         """Let the request through to its answer."""
         self.scope.setdefault("state", {})["request_id"] = self.request_id
         try:
-            target = await self._early_answer() or self.gate.routes
-            await target(self.scope, self.receive, self._dress)
+            await self._serve()
         finally:
             took = (self.gate.clock.monotonic() - self.started) * 1000
             match = self.scope["state"].get("host")
@@ -147,13 +152,21 @@ class Passage:
                 request_id=self.request_id,
             )
 
+    async def _serve(self) -> None:
+        """Whatever goes wrong before the answer has begun becomes an answer, as behind the routes; what goes wrong
+        later cuts it off."""
+        try:
+            target = await self._early_answer() or self.gate.routes
+            await target(self.scope, self.receive, self._dress)
+        except Exception as error:  # the outermost edge: nothing else stands between a fault and the client
+            if self.status:
+                raise
+            await errors.answer(Request(self.scope), error)(self.scope, self.receive, self._dress)
+
     async def _early_answer(self) -> Answer | None:
         scope = self.scope
-        try:
-            if answer := await self.gate.find(scope):
-                return answer
-        except (DomainError, HTTPException) as error:
-            return errors.answer(Request(scope), error)
+        if answer := await self.gate.find(scope):
+            return answer
         if scope["method"] == "OPTIONS" and self.origin:
             asked = header(scope, b"access-control-request-headers")
             headers = cors.preflight(scope["path"], self.origin, asked)
@@ -182,14 +195,18 @@ class Passage:
 
     def _complete(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = [*given, *self.gate.headers, (b"x-request-id", self.request_id.encode())]
-        own_policy = page = False
+        own_policy = page = kept = False
         for name, value in given:
             if name == b"content-security-policy":
                 own_policy = True
+            elif name == b"cache-control":
+                kept = True
             elif name == b"content-type":
                 page = value.startswith(b"text/html")
         if not own_policy:
             headers.append(_PAGE_POLICY if page else _NOTHING_ALLOWED)
+        if not kept and self.scope["path"].startswith(_NEVER_KEPT):
+            headers.append(_NO_STORE)
         if self.origin and self.scope["method"] != "OPTIONS":
             match = self.scope["state"].get("host")
             if match is not None and not match.slug:

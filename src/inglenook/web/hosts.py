@@ -8,6 +8,7 @@ from litestar import Request
 
 from inglenook import wire
 from inglenook.apps import serving
+from inglenook.identity import settings
 from inglenook.identity.instances import HostMatch
 from inglenook.sharing import preview
 from inglenook.web import errors
@@ -15,6 +16,11 @@ from inglenook.wire import Answer
 
 OPEN_WHEN_BLOCKED = ("/settings", "/apps", "/konnectors")
 """What stays reachable on a blocked instance."""
+
+OPEN_WITHOUT_TERMS = (
+    *OPEN_WHEN_BLOCKED, "/auth/", "/public/", "/assets/", "/.well-known/", "/move/", "/robots.txt", "/connection_check",
+)  # fmt: skip
+"""What stays reachable on an instance whose terms of service are overdue."""
 
 
 def unknown_host(accept: str) -> Answer:
@@ -41,9 +47,17 @@ def blocked(match: HostMatch, path: str, accept: str) -> Answer | None:
     status = 402 if reason == "PAYMENT_FAILED" else 503
     message = "This instance is blocked, its owner can ask the administrator why"
     if reason == "LOGIN_FAILED" or wants_page:
-        return wire.html(errors.page(status, message), status)
+        return errors.page(status, message, match)
     item = {"status": str(status), "title": "Blocked", "code": reason or "UNKNOWN", "detail": message, "source": {}}
     return wire.plain_json([item], status)
+
+
+def terms(match: HostMatch, path: str) -> Answer | None:
+    """What an instance answers whose owner has not signed its terms in time, None when all is well or the path stays
+    open: everything that is needed to log in and sign (spec/01 §3, spec/04 §1)."""
+    if match.slug or not settings.terms_overdue(match.instance) or path == "/" or path.startswith(OPEN_WITHOUT_TERMS):
+        return None
+    return wire.plain_json([settings.terms_warning(match.instance)], 402)
 
 
 async def app_page(scope: Any, match: HostMatch) -> Answer:
