@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 from tests.api.drawer import FILES, ROOT, TRASH, Drawer, error, md5
 from tests.servers import Person
 
@@ -363,50 +362,3 @@ def test_archives_that_cannot_be_made(alice: Person, drawer: Drawer) -> None:
     body = {"data": {"attributes": {"ids": [drawer.id]}}}
     assert alice.post("/files/archive", "io.cozy.files:GET:other", json_body=body).status_code == 403
     assert drawer.call("GET", "/files/archive/0123456789abcdef/x.zip", token="").status_code == 400
-
-
-# -- thumbnails
-
-
-def test_a_picture_has_thumbnails_that_fit_their_boxes(drawer: Drawer) -> None:
-    sink = io.BytesIO()
-    Image.new("RGBA", (3000, 1000), (0, 0, 255, 128)).save(sink, "PNG")
-    file = drawer.upload("a.png", sink.getvalue(), mime="image/png")
-    for format, size in (("large", (1920, 640)), ("medium", (1280, 427)), ("small", (640, 213)), ("tiny", (96, 32))):
-        answer = drawer.call("GET", file["links"][format], token="")
-        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
-        assert Image.open(io.BytesIO(answer.content)).size == size
-        again = drawer.call("GET", file["links"][format], token="", headers={"If-None-Match": answer.headers["etag"]})
-        assert again.status_code == 304
-
-
-def test_a_new_content_has_new_thumbnails(drawer: Drawer) -> None:
-    def picture(width: int) -> bytes:
-        sink = io.BytesIO()
-        Image.new("RGB", (width, 10)).save(sink, "PNG")
-        return sink.getvalue()
-
-    file = drawer.upload("a.png", picture(100), mime="image/png")
-    for width in (100, 200):
-        drawer.overwrite(file["id"], picture(width), mime="image/png")
-        url = drawer.get(file["id"])["links"]["small"]
-        assert Image.open(io.BytesIO(drawer.call("GET", url, token="").content)).size == (width, 10)
-
-
-def test_what_cannot_be_shown_small_has_a_placeholder(drawer: Drawer) -> None:
-    for name in ("broken.jpg", "text.pdf"):
-        file = drawer.upload(name, b"nothing to see", mime=None)
-        answer = drawer.call("GET", file["links"]["small"], token="")
-        assert (answer.status_code, answer.headers["content-type"]) == (404, "image/png")
-        assert Image.open(io.BytesIO(answer.content)).format == "PNG"
-        again = drawer.call("GET", file["links"]["small"], token="", headers={"If-None-Match": answer.headers["etag"]})
-        assert again.status_code == 304
-
-
-def test_the_secret_of_a_thumbnail_opens_its_own_file_only(drawer: Drawer) -> None:
-    one, other = (drawer.upload(name, b"", mime="image/png") for name in ("a.png", "b.png"))
-    secret = one["links"]["small"].split("/")[-2]
-    wrong = drawer.call("GET", f"/files/{other['id']}/thumbnails/{secret}/small", token="")
-    assert (wrong.status_code, error(wrong)["detail"]) == (400, "Wrong download token")
-    unknown = drawer.call("GET", f"/files/{one['id']}/thumbnails/{secret}/huge", token="")
-    assert (unknown.status_code, error(unknown)["detail"]) == (404, "Format does not exist")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inglenook.storage.documents.contract import DocumentStore, JournalEntry, Writer
+from inglenook.storage.documents.contract import DocumentStore, JournalEntry, Reader, Writer
 from inglenook.storage.documents.sqlite import SqliteStores
 from inglenook.storage.journal_readers import JournalReader
 
@@ -147,6 +147,33 @@ async def test_a_reader_resumes_where_it_was(place: Place) -> None:
     await until(lambda: collected.ids == ["a", "b"])
     await reader.forget()
     assert await store.read(lambda view: view.checkpoint("r")) == 0
+
+
+async def test_a_reader_passes_over_what_it_does_not_want(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inglenook.storage.journal_readers.MOST_PASSED", 4)
+    store, collected = await place.open(), Collector()
+    await put(store, "a", "b!", "c")
+    passed: list[str] = []
+
+    def wants(view: Reader, entry: JournalEntry) -> bool:
+        passed.append(entry.id)
+        return entry.id.endswith("!")
+
+    reader = JournalReader(store, "r", collected, place.env, page=2, wants=wants)
+    await reader.start()
+    await until(lambda: passed == ["a", "b!", "c"])
+    await put(store, "d")
+    await until(lambda: len(passed) == 4)
+    assert collected.ids == ["b!"]
+    await reader.stop()
+    assert await store.read(lambda view: view.checkpoint("r")) == 2
+    await put(store, "e", "f", "g")
+    reader = JournalReader(store, "r", collected, place.env, page=2, wants=wants)
+    await reader.start()
+    await until(lambda: passed[4:] == ["c", "d", "e", "f", "g"])
+    await reader.stop()
+    assert collected.ids == ["b!"]
+    assert await store.read(lambda view: view.checkpoint("r")) == 6
 
 
 async def test_a_reader_can_begin_with_what_is_new(place: Place) -> None:

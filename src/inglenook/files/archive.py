@@ -9,16 +9,18 @@ import asyncio
 import io
 import zipfile
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from inglenook.files import tree
 from inglenook.files.dates import whole_second
 from inglenook.files.documents import FILES, Item
+from inglenook.files.pdf_pages import asked_page, page_name, take_page
 from inglenook.identity.instance import Instance
-from inglenook.kernel.errors import BadRequest, NotFound
+from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound
 from inglenook.kernel.names import clean_path
-from inglenook.storage.documents.contract import Content, Reader
+from inglenook.storage.documents.contract import Reader
 
 MOST_ENTRIES = 10_000
 DEFAULT_NAME = "archive"
@@ -52,56 +54,86 @@ class ArchiveRequest:
         return {"name": self.name, "ids": self.ids, "files": self.files, "pages": self.pages}
 
 
-def find_entries(view: Reader, request: ArchiveRequest) -> list[Item]:
-    """The listed items, in their order. Raises NotFound for an unknown one, BadRequest for a relative path or a page
-    (they need a tool that this server does not have)."""
-    found = [tree.find(view, id) for id in request.ids or ()]
-    found += [tree.by_path(view, clean_path(path)) for path in request.files or ()]
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A listed file or directory; `page` is that of a PDF of which only one page goes into the archive, else 0."""
+
+    item: Item
+    page: int = 0
+
+
+def find_entries(view: Reader, request: ArchiveRequest) -> list[Entry]:
+    """What is listed, in its order. Raises NotFound for an unknown item, BadRequest for a relative path, and
+    InvalidParameter for a page of what is no PDF."""
+    found = [Entry(tree.find(view, id)) for id in request.ids or ()]
+    found += [Entry(tree.by_path(view, clean_path(path))) for path in request.files or ()]
     for page in request.pages or ():
         item = tree.find_file(view, str(page.get("id", "")))
-        raise BadRequest(f"The pages of {item.name} cannot be extracted on this server")
+        found.append(Entry(item, asked_page(str(page.get("page", "")), item) or 1))
     return found
 
 
-async def stream_archive(instance: Instance, name: str, entries: Sequence[Item]) -> AsyncIterator[bytes]:
+async def stream_archive(instance: Instance, name: str, entries: Sequence[Entry]) -> AsyncIterator[bytes]:
     """The bytes of a zip archive with these items below a directory of its name."""
+    async for piece in stream_members(instance, _members(instance, name, entries)):
+        yield piece
+
+
+async def stream_members(instance: Instance, members: AsyncIterator[tuple[str, Entry]]) -> AsyncIterator[bytes]:
+    """The bytes of a zip archive with these members, each under its path; a directory has only its name."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
-        async for path, item in _members(instance, name, entries):
+        async for path, entry in members:
+            item = entry.item
             info = zipfile.ZipInfo(path + ("/" if item.is_directory else ""), _date(item))
             info.external_attr = (0o40755 if item.is_directory else 0o644) << 16
             if item.is_directory:
                 archive.writestr(info, b"")
                 continue
-            content = await instance.store.read(lambda view, id=item.id: view.content(FILES, id))
-            if content is None:
-                continue
             info.compress_type = zipfile.ZIP_DEFLATED
-            async for piece in _member(instance, archive, info, content, sink):
-                yield piece
+            size, pieces = await _content_of(instance, entry)
+            with archive.open(info, "w", force_zip64=size > zipfile.ZIP64_LIMIT // 2) as member:
+                async for chunk in pieces:
+                    await asyncio.to_thread(member.write, chunk)
+                    if piece := sink.take():
+                        yield piece
     yield sink.take()
 
 
-async def _member(
-    instance: Instance, archive: zipfile.ZipFile, info: zipfile.ZipInfo, content: Content, sink: _Sink
-) -> AsyncIterator[bytes]:
-    with archive.open(info, "w", force_zip64=content.size > zipfile.ZIP64_LIMIT // 2) as member:
-        try:
-            async for chunk in instance.contents.read(content):
-                await asyncio.to_thread(member.write, chunk)
-                if piece := sink.take():
-                    yield piece
-        except NotFound:
-            return  # the storage has lost it: what is left of the archive is worth having
+async def _content_of(instance: Instance, entry: Entry) -> tuple[int, AsyncIterator[bytes]]:
+    """The size and the bytes of a file or of its page. What the storage has lost, and a page that is not there, is
+    empty: the rest of the archive is worth having."""
+    content = await instance.store.read(lambda view: view.content(FILES, entry.item.id))
+    if content is None:
+        return 0, _what_is_left(_nothing())
+    if not entry.page:
+        return content.size, _what_is_left(instance.contents.read(content))
+    try:
+        page = await take_page(instance, content, entry.page)
+    except (NotFound, InvalidParameter):
+        return 0, _nothing()
+    return page.size, page.pieces()
 
 
-async def _members(instance: Instance, name: str, entries: Sequence[Item]) -> AsyncIterator[tuple[str, Item]]:
+async def _what_is_left(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    with suppress(NotFound):
+        async for piece in pieces:
+            yield piece
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+async def _members(instance: Instance, name: str, entries: Sequence[Entry]) -> AsyncIterator[tuple[str, Entry]]:
     """Each entry with what is below it, a directory before what is in it."""
     for entry in entries:
-        waiting = [(f"{name}/{entry.name}" if entry.name else name, entry)]
+        top = page_name(entry.item.name, entry.page) if entry.page else entry.item.name
+        waiting = [(f"{name}/{top}" if top else name, entry.item)]
         while waiting:
             path, item = waiting.pop()
-            yield path, item
+            yield path, Entry(item, entry.page)
             if not item.is_directory:
                 continue
             after: tuple[str, str] | None = None
@@ -115,7 +147,7 @@ async def _members(instance: Instance, name: str, entries: Sequence[Item]) -> As
                     if child.is_directory:
                         waiting.append((f"{path}/{child.name}", child))
                     else:
-                        yield f"{path}/{child.name}", child
+                        yield f"{path}/{child.name}", Entry(child)
                 if page.next is None:
                     break
                 after = (str(page.next.body["type"]), page.next.name)

@@ -8,8 +8,7 @@ from litestar import get, post
 
 from inglenook import wire
 from inglenook.files import access
-from inglenook.files.archive import EMPTY, SLASH, ArchiveRequest, find_entries, stream_archive
-from inglenook.files.documents import Item
+from inglenook.files.archive import EMPTY, SLASH, ArchiveRequest, Entry, find_entries, stream_archive
 from inglenook.files.receiving import HttpRequest
 from inglenook.files.tree import Lineage
 from inglenook.files.upload_request import SECRET_SECONDS
@@ -33,10 +32,10 @@ async def make_archive(caller: Caller, request: HttpRequest, *, prefix: str = "/
     if "/" in asked.name:
         return wire.plain_json(SLASH, 400)
 
-    def read(view: Reader) -> list[Item]:
+    def read(view: Reader) -> list[Entry]:
         entries, lineage = find_entries(view, asked), Lineage(view)
         for entry in entries:
-            access.require(permit, "GET", entry, lineage)
+            access.require(permit, "GET", entry.item, lineage)
         return entries
 
     entries = await instance.store.read(read)
@@ -64,7 +63,7 @@ def archive_key(instance: Instance, secret: str) -> str:
     return f"{instance.prefix}/archive/{secret}"
 
 
-def _sent(instance: Instance, name: str, entries: list[Item]) -> Answer:
+def _sent(instance: Instance, name: str, entries: list[Entry]) -> Answer:
     headers = {"content-disposition": download_disposition(f"{name}.zip", attachment=True)}
     return wire.streamed(stream_archive(instance, name, entries), media_type=ZIP, headers=headers)
 

@@ -29,7 +29,7 @@ WRONG = "Wrong download token"
 async def download_file(caller: Caller, request: HttpRequest, file_id: str) -> Answer:
     """The content of a file by its id."""
     item = await readable(caller, file_id)
-    return send(caller.instance, request, await find_content(caller.instance, item))
+    return await send(caller.instance, request, await find_content(caller.instance, item))
 
 
 async def download_version(caller: Caller, request: HttpRequest, file_id: str, version: str) -> Answer:
@@ -38,7 +38,7 @@ async def download_version(caller: Caller, request: HttpRequest, file_id: str, v
     if not item.is_file:
         raise tree.missing()
     content = await caller.instance.store.read(lambda view: _content_of(view, f"{file_id}/{version}"))
-    return send(caller.instance, request, Download(item, content, item.name))
+    return await send(caller.instance, request, Download(item, content, item.name))
 
 
 async def secret_link(caller: Caller, request: HttpRequest, *, prefix: str = "/files", drive_id: str = "") -> Answer:
@@ -82,7 +82,7 @@ async def download_by_secret(instance: Instance, request: HttpRequest, secret: s
         download = Download(item, content, name)
     else:
         download = await find_content(instance, item)
-    return send(instance, request, download, framing_policy(request, item))
+    return await send(instance, request, download, framing_policy(request, item))
 
 
 def link_key(instance: Instance, secret: str) -> str:
@@ -133,7 +133,7 @@ async def download_at(caller: Caller, request: HttpRequest) -> Answer:
     """Download a file by its path."""
     item = await readable_at(caller, request.query_params.get("Path", ""))
     found = await find_content(caller.instance, item)
-    return send(caller.instance, request, found, framing_policy(request, item))
+    return await send(caller.instance, request, found, framing_policy(request, item))
 
 
 @post("/files/downloads", opt={"guard": wire.TOKEN})

@@ -16,7 +16,7 @@ from inglenook.files.ranges import Failed, NotModified, Parts, Unsatisfiable, Va
 from inglenook.files.receiving import HttpRequest
 from inglenook.files.routes_download import GET_AND_HEAD
 from inglenook.files.shapes import shape_of
-from inglenook.files.thumbnails import FORMATS, can_have, make_thumbnails, placeholder, thumbnail
+from inglenook.files.thumbnails import FORMATS, can_have, placeholder, thumbnail, wish
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, NotFound, PreconditionFailed
 from inglenook.storage.documents.contract import Content, Reader
@@ -24,7 +24,7 @@ from inglenook.wire import Answer
 
 
 async def send_thumbnail(instance: Instance, request: HttpRequest, file_id: str, secret: str, format: str) -> Answer:
-    """A thumbnail, or a placeholder with 404 when there is none.
+    """A thumbnail, or a placeholder with 404 when there is none yet, or never will be.
 
     Raises BadRequest for a wrong secret, NotFound for an unknown file or format."""
     if not shape_of(instance).secrets.accepts(file_id, secret):
@@ -37,8 +37,7 @@ async def send_thumbnail(instance: Instance, request: HttpRequest, file_id: str,
 
     item, content = await instance.store.read(read)
     if content is None and can_have(item):
-        await make_thumbnails(instance, item)
-        content = await instance.store.read(lambda view: thumbnail(view, file_id, format))
+        wish(instance, item, format)
     if content is None or content.size == 0:
         return _placeholder(request, format)
     return _picture(instance, request, content)

@@ -1,27 +1,28 @@
-"""Small pictures of pictures: made from the content, kept beside it (spec/02 §15.9, §21).
+"""Small pictures of pictures and of PDF files: made from the content, kept beside it (spec/02 §15.9, §21).
 
-A thumbnail is a content held under `io.cozy.files.thumbnails` and `<file id>/<format>`; a picture that cannot be
-read has an empty one, which says not to try again. They are made in a thread, two at a time, from a copy on disk.
+A thumbnail is a content held under `io.cozy.files.thumbnails` and `<file id>/<format>`; what cannot be read has an
+empty one, which says not to try again. `background.FileWork` makes those of new contents, and a request for a missing
+one asks for it (`wish`); nobody waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import tempfile
 import zlib
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import pack
+from weakref import WeakKeyDictionary
 
-from PIL import Image, ImageOps
+import structlog
 
+from inglenook.files import rendering
 from inglenook.files.documents import FILES, Item
-from inglenook.files.present import THUMBNAIL_FORMATS
+from inglenook.files.present import THUMBNAIL_FORMATS, has_thumbnails
 from inglenook.identity.instance import Instance
-from inglenook.kernel.errors import NotFound
+from inglenook.kernel.errors import DomainError
 from inglenook.storage.contents import Received
 from inglenook.storage.documents.contract import Change, Content, Reader, Writer
 
@@ -29,6 +30,8 @@ THUMBNAILS = "io.cozy.files.thumbnails"
 MOST_BYTES = 100 * 1024 * 1024
 MOST_PHOTOSHOP_BYTES = 5 * 1024 * 1024
 PHOTOSHOP = "image/vnd.adobe.photoshop"
+
+log = structlog.get_logger("inglenook.files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,15 @@ FORMATS = {
     "medium": Format(1280, 720, 82),
     "large": Format(1920, 1080, 82),
 }
+OF_PDF = ("tiny",)
+"""The formats that a new PDF gets; the others are made when somebody asks for them."""
 
-_workers = ThreadPoolExecutor(2, "thumbnails")
-_under_way: dict[tuple[str, str], asyncio.Task[bool]] = {}
+Told = Callable[[Instance, str, str], None]
+MADE: list[Told] = []
+"""Called with the instance, the id of the file and the format when a thumbnail was made (spec/02 §12.3)."""
+
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_under_way: dict[tuple[str, str, str], asyncio.Task[None]] = {}
 
 
 def thumbnail(view: Reader, file_id: str, format: str) -> Content | None:
@@ -59,42 +68,87 @@ def thumbnail(view: Reader, file_id: str, format: str) -> Content | None:
 
 def can_have(item: Item) -> bool:
     """Whether thumbnails can be made of a file."""
-    if item.klass != "image" or item.trashed:
+    if not item.is_file or not has_thumbnails(item) or item.trashed:
         return False
     return item.size < (MOST_PHOTOSHOP_BYTES if item.mime == PHOTOSHOP else MOST_BYTES)
 
 
-async def make_thumbnails(instance: Instance, item: Item) -> bool:
-    """Make all thumbnails of a file that can have them; False when the picture cannot be read.
+def missing(view: Reader, item: Item) -> list[str]:
+    """The formats that a file should have and has not."""
+    if not can_have(item):
+        return []
+    wanted = OF_PDF if item.klass == "pdf" else THUMBNAIL_FORMATS
+    return [format for format in wanted if thumbnail(view, item.id, format) is None]
 
-    Those who ask at the same time wait for the same work. Nothing is kept when the file has changed meanwhile.
-    Raises NotFound when the storage has lost the content."""
-    key = (instance.prefix, item.id)
-    task = _under_way.get(key)
-    if task is None:
-        task = asyncio.get_running_loop().create_task(_make(instance, item), name=f"thumbnails of {item.id}")
+
+def wish(instance: Instance, item: Item, format: str) -> None:
+    """Ask for a thumbnail that is missing; of a picture all formats are made."""
+    formats = [format] if item.klass == "pdf" else list(THUMBNAIL_FORMATS)
+    key = (instance.prefix, item.id, format)
+    if key not in _under_way:
+        task = asyncio.get_running_loop().create_task(_granted(instance, item, formats), name=f"thumbnails {item.id}")
         _under_way[key] = task
-        task.add_done_callback(lambda _: _under_way.pop(key, None))
-    return await asyncio.shield(task)
+        task.add_done_callback(lambda _: _under_way.pop(key, None) and None)
 
 
-async def _make(instance: Instance, item: Item) -> bool:
+async def _granted(instance: Instance, item: Item, formats: Sequence[str]) -> None:
+    try:
+        await make_thumbnails(instance, item, formats)
+    except (DomainError, OSError, rendering.Interrupted) as error:
+        log.warning("a thumbnail was not made", instance=instance.domain, file=item.id, cause=str(error))
+
+
+async def make_thumbnails(instance: Instance, item: Item, formats: Sequence[str]) -> bool:
+    """Make thumbnails of a file that can have them; False when the content is gone or cannot be read.
+
+    Nothing is kept when the file has changed meanwhile. Raises OSError (no room for the copy that is read),
+    `rendering.Interrupted` when the server stops."""
     content = await instance.store.read(lambda view: view.content(FILES, item.id))
     if content is None:
-        raise NotFound("file does not exist")
-    with tempfile.NamedTemporaryFile(prefix="thumbnail-") as copy:
+        return False
+    async with _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(2 * rendering.AT_ONCE)):
+        made = await _draw(instance, item, content, formats)
+    received = {format: await instance.contents.receive(_once(made.get(format, b""))) for format in formats}
+
+    def write(tx: Writer) -> bool:
+        if tx.content(FILES, item.id) != content:
+            return False
+        keep_thumbnails(tx, item.id, received)
+        return True
+
+    if await instance.store.write(write):
+        for format in made:
+            for tell in MADE:
+                tell(instance, item.id, format)
+    return bool(made)
+
+
+async def _draw(instance: Instance, item: Item, content: Content, formats: Sequence[str]) -> dict[str, bytes]:
+    """The JPEG bytes of each format, drawn from a copy on disk; empty when the content cannot be read."""
+    with tempfile.TemporaryDirectory(prefix="thumbnails-") as name:
+        folder = Path(name)
+        await copy_to(instance, content, folder / "source")
+        largest_first = [format for format in reversed(THUMBNAIL_FORMATS) if format in formats]
+        boxes = [_box(format, folder) for format in largest_first]
+        order = rendering.Order(str(folder / "source"), item.klass == "pdf", boxes)
+        try:
+            await rendering.run(order)
+        except rendering.Unreadable as error:
+            log.info("no thumbnails", instance=instance.domain, file=item.id, cause=str(error))
+            return {}
+        return {format: await asyncio.to_thread((folder / format).read_bytes) for format in formats}
+
+
+def _box(format: str, folder: Path) -> rendering.Box:
+    shape = FORMATS[format]
+    return rendering.Box(shape.width, shape.height, shape.quality, shape.enlarge, str(folder / format))
+
+
+async def copy_to(instance: Instance, content: Content, target: Path) -> None:
+    """Write a content into a file of the disk, piece by piece."""
+    with target.open("wb") as copy:
         async for piece in instance.contents.read(content):
             await asyncio.to_thread(copy.write, piece)
-        await asyncio.to_thread(copy.flush)
-        made = await asyncio.get_running_loop().run_in_executor(_workers, render_all, Path(copy.name))
-    received = {format: await instance.contents.receive(_once(made.get(format, b""))) for format in THUMBNAIL_FORMATS}
-
-    def write(tx: Writer) -> None:
-        if tx.content(FILES, item.id) == content:
-            keep_thumbnails(tx, item.id, received)
-
-    await instance.store.write(write)
-    return bool(made)
 
 
 def keep_thumbnails(tx: Writer, file_id: str, received: dict[str, Received]) -> None:
@@ -106,39 +160,11 @@ def keep_thumbnails(tx: Writer, file_id: str, received: dict[str, Received]) -> 
 def forget_old(tx: Writer, change: Change) -> None:
     """Forget the thumbnails of a file whose content has changed or gone (a hook of the document store)."""
     old, new = change.old, change.new
-    if new.doctype != FILES or old is None or old.body.get("class") != "image":
+    if new.doctype != FILES or old is None or old.body.get("class") not in ("image", "pdf"):
         return
-    if new.deleted or new.body.get("md5sum") != old.body.get("md5sum"):
+    if new.deleted or any(new.body.get(member) != old.body.get(member) for member in ("md5sum", "class")):
         for format in THUMBNAIL_FORMATS:
             tx.release(THUMBNAILS, f"{new.id}/{format}")
-
-
-def render_all(path: Path) -> dict[str, bytes]:
-    """The JPEG bytes of each format, each made from the next larger one; empty when the picture cannot be read."""
-    try:
-        with Image.open(path) as opened:
-            opened.draft("RGB", (FORMATS["large"].width, FORMATS["large"].height))
-            picture = _upright_on_white(opened)
-    except (OSError, ValueError, SyntaxError, TypeError, EOFError, zlib.error, Image.DecompressionBombError):
-        return {}
-    made: dict[str, bytes] = {}
-    original = picture.size
-    for name in reversed(THUMBNAIL_FORMATS):
-        size = fitted_size(original, FORMATS[name])
-        picture = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
-        sink = io.BytesIO()
-        picture.save(sink, "JPEG", quality=FORMATS[name].quality)
-        made[name] = sink.getvalue()
-    return made
-
-
-def fitted_size(size: tuple[int, int], box: Format) -> tuple[int, int]:
-    """The size of a picture in a box, in pixels."""
-    width, height = size
-    scale = min(box.width / width, box.height / height)
-    if scale >= 1 and not box.enlarge:
-        return size
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def placeholder(format: str) -> bytes:
@@ -148,16 +174,6 @@ def placeholder(format: str) -> bytes:
     rows = (b"\0" + b"\xee" * width) * height
     header = pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
-
-
-def _upright_on_white(opened: Image.Image) -> Image.Image:
-    picture = ImageOps.exif_transpose(opened)
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        white.alpha_composite(layer)
-        return white.convert("RGB")
-    return picture.convert("RGB")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -14,14 +14,18 @@ from contextlib import suppress
 import structlog
 
 from inglenook.environment import Environment
-from inglenook.storage.documents.contract import DocumentStore, JournalEntry
+from inglenook.storage.documents.contract import DocumentStore, JournalEntry, Reader
 
 PAGE = 100  # entries per call of a handler
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
+MOST_PASSED = 1000  # entries that a reader passes over before it says so
 
 Handler = Callable[[list[JournalEntry]], Awaitable[None]]
 """Handles a page of entries, oldest first. It may see a page, or a part of it, again after a crash."""
+
+Wants = Callable[[Reader, JournalEntry], bool]
+"""Whether an entry is to be handled, by what is stored now; quick, for it runs with the reading of the page."""
 
 log = structlog.get_logger("inglenook.journal")
 
@@ -32,7 +36,10 @@ class JournalReader:
     A failing handler is called again with the same page, after a pause that doubles from a second to a minute.
     The journal keeps what the reader has not seen from its first start on, until `forget` (see `Writer.
     set_checkpoint`); `from_now` makes a new reader begin with what is written after its first start, instead of with
-    what the journal still has."""
+    what the journal still has.
+
+    With `wants` the handler is given those entries alone. The checkpoint does not follow each of the others: what the
+    reader passes over costs no write, and is read again after a crash."""
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class JournalReader:
         *,
         page: int = PAGE,
         from_now: bool = False,
+        wants: Wants | None = None,
     ) -> None:
         self._store = store
         self._name = name
@@ -50,6 +58,9 @@ class JournalReader:
         self._env = env
         self._page = page
         self._from_now = from_now
+        self._wants = wants
+        self._at = 0  # the sequence up to which nothing is left to do
+        self._passed = 0  # entries between the checkpoint and there
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -105,13 +116,24 @@ class JournalReader:
 
     async def _step(self) -> bool:
         """Handle one page; False when there was nothing to read."""
-        name, page = self._name, self._page
-        entries = await self._store.read(lambda view: view.journal(since=view.checkpoint(name), limit=page))
+        name, page, at = self._name, self._page, self._at
+
+        def read(view: Reader) -> tuple[list[JournalEntry], list[JournalEntry]]:
+            entries = view.journal(since=max(view.checkpoint(name), at), limit=page)
+            wants = self._wants
+            return entries, entries if wants is None else [entry for entry in entries if wants(view, entry)]
+
+        entries, wanted = await self._store.read(read)
         if not entries:
             return False
-        await self._handle(entries)
+        if wanted:
+            await self._handle(wanted)
         last = entries[-1].seq
-        await self._store.write(lambda tx: tx.set_checkpoint(name, last))
+        self._passed += len(entries)
+        if wanted or self._passed >= MOST_PASSED:
+            await self._store.write(lambda tx: tx.set_checkpoint(name, last))
+            self._passed = 0
+        self._at = last
         return True
 
     def _pause(self, failures: int) -> float:

@@ -95,6 +95,7 @@ def routes() -> list[Any]:
 def background(runtime: Runtime) -> list[Part]:
     """The background parts of a running server, in the order of their start."""
     import inglenook.apps.background
+    import inglenook.files.background
     import inglenook.identity.housekeeping
     import inglenook.mail.sender
     import inglenook.moving.runner
@@ -108,5 +109,6 @@ def background(runtime: Runtime) -> list[Part]:
         inglenook.replication.engine.engine_of(runtime),
         inglenook.apps.background.background(runtime),
         inglenook.moving.runner.background(runtime),
+        inglenook.files.background.background(runtime),
         Collector(runtime.instances),
     ]
