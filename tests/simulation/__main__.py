@@ -6,13 +6,14 @@ Prints each broken seed with its story and the command that plays it again; exit
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
 
 import structlog
 
-from .scenario import play
+from .play import CROWD, play
 
 
 def main() -> int:
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--seed", help="one seed alone")
+    parser.add_argument("--kind", choices=("folder", "crowd", "both"), default="both")
     parser.add_argument("--keep-going", action="store_true")
     parser.add_argument("--story", action="store_true", help="print what happens")
     parser.add_argument("--verbose", action="store_true", help="show the log of the servers")
@@ -29,9 +31,14 @@ def main() -> int:
         # the order of sets must not depend on chance
         words = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, words, {**os.environ, "PYTHONHASHSEED": "0"})
-    seeds = [options.seed] if options.seed else [str(n) for n in range(options.first, options.first + options.count)]
+    numbers = range(options.first, options.first + options.count)
+    crowds = {"folder": 0, "crowd": 1, "both": 2}[options.kind]  # of both, each second one is a crowd
+    named = [f"{CROWD}{n}" if crowds == 1 or (crowds and n % 2) else str(n) for n in numbers]
+    seeds = [options.seed] if options.seed else named
     if not options.verbose:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    gc.freeze()  # what all scenarios have in common is not looked through again and again
+    gc.set_threshold(50_000, 20, 100)
     broken = 0
     for seed in seeds:
         failure = play(seed, story=options.story)

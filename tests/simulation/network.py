@@ -42,13 +42,27 @@ class Network:
     faults: Faults = field(default_factory=Faults)
     hosts: dict[str, Application] = field(default_factory=dict[str, Application])
     cut: set[frozenset[str]] = field(default_factory=set[frozenset[str]])
+    forbidden: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
+    offences: list[str] = field(default_factory=list[str])
     requests: int = 0
+
+    def forbid(self, origin: str, host: str, sharing: str) -> None:
+        """From now on nothing of a sharing may go from one host to another, but the word that it has ended."""
+        self.forbidden.add((origin, host, sharing))
+
+    def allow(self, origin: str, host: str, sharing: str) -> None:
+        """A membership begins again."""
+        self.forbidden.discard((origin, host, sharing))
+        self.forbidden.discard((host, origin, sharing))
 
     async def carry(self, origin: str, request: PeerRequest) -> PeerResponse:
         """Bring a request to its host and the answer back. Raises PeerUnreachable, PeerTimeout."""
         url = urlsplit(request.url)
         host = url.netloc
         self.requests += 1
+        sharing = url.path.split("/")[2] if url.path.startswith("/sharings/") else ""
+        if request.method != "DELETE" and (origin, host, sharing) in self.forbidden:
+            self.offences.append(f"{origin} sends {request.method} {request.url} after the end")
         await self._delay()
         self._check_way(origin, host)
         application = self.hosts.get(host)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,7 @@ from .network import Faults, Network, SimulatedTransport, call
 from .virtual_time import SeededRandomness, VirtualClock, VirtualLoop
 
 ROOT = "io.cozy.files.root-dir"
-SCOPE = "io.cozy.files io.cozy.contacts io.cozy.sharings io.cozy.tests"
+SCOPE = "io.cozy.files io.cozy.contacts io.cozy.sharings io.cozy.tests io.cozy.photos.albums"
 
 
 @cache
@@ -54,6 +55,11 @@ class Server:
         """The domain of its only instance, which is also the name of the host."""
         return f"{self.name}.localhost:8080"
 
+    @property
+    def email(self) -> str:
+        """The mail address of its person."""
+        return f"{self.name}@example.com"
+
     async def start(self) -> None:
         """Begin a life on what the life before has left on the disk."""
         self.starts += 1
@@ -73,6 +79,13 @@ class Server:
         """Its instance."""
         assert self.runtime is not None
         return await self.runtime.instances.get(self.domain)
+
+    async def set_quota(self, quota: int) -> None:
+        """Give more room, or less (0: as much as there is)."""
+        assert self.runtime is not None
+        instance = await self.instance()
+        doc = str(quota) if quota else ""
+        await self.runtime.instances.modify(instance, lambda old: msgspec.structs.replace(old, disk_quota=doc))
 
     async def crash(self) -> None:
         """End at once, as by kill -9: what was not committed is gone."""
@@ -111,46 +124,58 @@ class World:
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="inglenook-simulation-", dir=memory if memory.is_dir() else None))
         self.servers: list[Server] = []
+        self.contacts: dict[tuple[str, str], str] = {}
 
-    async def add(self, name: str, *, skew: float = 0.0) -> Server:
+    async def add(self, name: str, *, skew: float = 0.0, quota: int = 0) -> Server:
         """A server with its person."""
         folder = self.folder / name
         server = Server(self, name, folder, skew)
         await server.start()
         assert server.runtime is not None
-        wish = Wish(email=f"{name}@example.com", public_name=name.capitalize(), onboarding_finished=True)
+        wish = Wish(
+            email=server.email, public_name=name.capitalize(), onboarding_finished=True, disk_quota=quota or None
+        )
         await create_instance(server.runtime.instances, server.domain, wish)
         self.servers.append(server)
         return server
 
     async def share(self, owner: Server, folder_id: str, title: str, recipients: list[Server]) -> str:
         """Share a folder both ways, and accept everywhere; gives the id of the sharing."""
-        contacts = []
-        for recipient in recipients:
-            contact = {
-                "fullname": recipient.name,
-                "email": [{"address": f"{recipient.name}@example.com", "primary": True}],
-                "cozy": [{"url": f"http://{recipient.domain}", "primary": True}],
-            }
-            made = await owner.ok("POST", "/data/io.cozy.contacts/", contact)
-            contacts.append({"id": made["id"], "type": "io.cozy.contacts"})
         rule = {"title": title, "doctype": "io.cozy.files", "values": [folder_id]}
-        attributes = {
-            "description": title,
-            "open_sharing": True,
-            "rules": [{**rule, "add": "sync", "update": "sync", "remove": "sync"}],
-        }
-        data = {
-            "type": "io.cozy.sharings",
-            "attributes": attributes,
-            "relationships": {"recipients": {"data": contacts}},
-        }
-        sharing_id: str = (await owner.ok("POST", "/sharings/", {"data": data}))["data"]["id"]
+        rules = [{**rule, "add": "sync", "update": "sync", "remove": "sync"}]
+        sharing_id = await self.invite(owner, title, rules, recipients)
         stored = await (await owner.instance()).store.read(lambda view: documents.load(view, sharing_id))
         for index, recipient in enumerate(recipients):
             state = stored.credentials[index].state
             await answer.accept(await recipient.instance(), sharing_id, state)
         return sharing_id
+
+    async def invite(
+        self, owner: Server, title: str, rules: list[Any], recipients: list[Server], readers: Collection[str] = ()
+    ) -> str:
+        """Share, and invite people; gives the id of the sharing."""
+        contacts = [(server, await self.contact(owner, server)) for server in recipients]
+        relationships = {"recipients": {"data": [c for server, c in contacts if server.name not in readers]}}
+        if readers:
+            reading = [c for server, c in contacts if server.name in readers]
+            relationships["read_only_recipients"] = {"data": reading}
+        attributes = {"description": title, "open_sharing": True, "rules": rules}
+        data = {"type": "io.cozy.sharings", "attributes": attributes, "relationships": relationships}
+        made = await owner.ok("POST", "/sharings/", {"data": data})
+        return str(made["data"]["id"])
+
+    async def contact(self, owner: Server, other: Server) -> dict[str, str]:
+        """Somebody in the address book of another, as a relationship."""
+        known = self.contacts.get((owner.name, other.name))
+        if known is None:
+            contact = {
+                "fullname": other.name,
+                "email": [{"address": other.email, "primary": True}],
+                "cozy": [{"url": f"http://{other.domain}", "primary": True}],
+            }
+            made = await owner.ok("POST", "/data/io.cozy.contacts/", contact)
+            known = self.contacts[owner.name, other.name] = str(made["id"])
+        return {"id": known, "type": "io.cozy.contacts"}
 
     def calm(self) -> None:
         """End all faults of the network."""
