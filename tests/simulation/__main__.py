@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--kind", choices=("folder", "crowd", "both"), default="both")
     parser.add_argument("--keep-going", action="store_true")
     parser.add_argument("--story", action="store_true", help="print what happens")
+    parser.add_argument("--wire", action="store_true", help="put the requests between servers in the story")
     parser.add_argument("--verbose", action="store_true", help="show the log of the servers")
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
@@ -41,7 +42,7 @@ def main() -> int:
     gc.set_threshold(50_000, 20, 100)
     broken = 0
     for seed in seeds:
-        failure = play(seed, story=options.story)
+        failure = play(seed, story=options.story, wire=options.wire)
         if failure is None:
             continue
         broken += 1

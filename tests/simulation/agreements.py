@@ -181,8 +181,8 @@ class Agreements:
         contact = await self.world.contact(agreement.owner, guest)
         data = {"type": "io.cozy.sharings", "id": agreement.id, "relationships": {"recipients": {"data": [contact]}}}
         path = f"/sharings/{agreement.id}/recipients"
+        self.world.network.allow(agreement.owner.domain, guest.domain, agreement.id)
         if await self.deeds.attempt(agreement.owner, "POST", path, {"data": data}) is not None:
-            self.world.network.allow(agreement.owner.domain, guest.domain, agreement.id)
             agreement.readers.discard(guest.name)
             agreement.downgraded.discard(guest.name)
             self.unanswered.append((agreement, guest))

@@ -124,7 +124,7 @@ class Crowd:
         """A folder inside of one that this person shares, or one that was received."""
         found: list[str] = []
         for agreement in self.agreements.all:
-            if agreement.kind != "folder" or (agreement.owner is owner) == received:
+            if agreement.kind != "folder" or (agreement.owner is owner) == received or not agreement.may_write(owner):
                 continue
             root = await root_of(owner, agreement.id)
             if root is not None and (not received or owner in agreement.guests):
@@ -409,9 +409,11 @@ class Crowd:
     async def check_pair(self, agreement: Agreement, guest: Server) -> None:
         """Whether the owner and a guest have the same. Raises Broken."""
         if agreement.kind == "folder":
-            await folders_agree(self.deeds, agreement.id, agreement.owner, guest)
+            # who may only read cannot tell of the revision that a file gets which comes back after its removal
+            by_revision = agreement.may_write(guest)
+            await folders_agree(self.deeds, agreement.id, agreement.owner, guest, by_revision=by_revision)
         elif agreement.kind == "album":
-            await albums_agree(agreement.id, agreement.owner, guest)
+            await albums_agree(agreement.id, agreement.owner, guest, by_revision=agreement.may_write(guest))
         elif agreement.kind == "file":
             one, other = await self.single_file(agreement.owner, agreement), await self.single_file(guest, agreement)
             if one and other and (one.name, one.md5sum, one.rev) != (other.name, other.md5sum, other.rev):

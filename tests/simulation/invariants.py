@@ -38,8 +38,10 @@ async def root_of(server: Server, sharing_id: str) -> str | None:
 # -- members are equal
 
 
-async def folders_agree(deeds: Deeds, sharing_id: str, owner: Server, other: Server) -> None:
-    """The shared folder is the same for two members, down to names, contents and revisions."""
+async def folders_agree(
+    deeds: Deeds, sharing_id: str, owner: Server, other: Server, *, by_revision: bool = True
+) -> None:
+    """The shared folder is the same for two members, down to names, contents and (if wanted) revisions."""
     here, there = await root_of(owner, sharing_id), await root_of(other, sharing_id)
     if here is None or there is None:
         return
@@ -49,7 +51,8 @@ async def folders_agree(deeds: Deeds, sharing_id: str, owner: Server, other: Ser
         lacks = {k: v for k, v in mine.items() if theirs.get(k) != v}
         details = await explain(sharing_id, owner, other)
         raise Broken(f"{other.name} differs from {owner.name}: has {only}, lacks {lacks}\n{details}")
-    await revisions_agree(sharing_id, owner, other)
+    if by_revision:
+        await revisions_agree(sharing_id, owner, other)
 
 
 async def revisions_agree(sharing_id: str, owner: Server, other: Server) -> None:
@@ -79,12 +82,13 @@ async def shared_revisions(server: Server, sharing_id: str) -> dict[str, tuple[s
     return await instance.store.read(look)
 
 
-async def albums_agree(sharing_id: str, owner: Server, other: Server) -> None:
+async def albums_agree(sharing_id: str, owner: Server, other: Server, *, by_revision: bool = True) -> None:
     """The photos of a shared album are the same for two members, by name, content and revision."""
     mine, theirs = await photos(owner, sharing_id), await photos(other, sharing_id)
     if mine != theirs:
         raise Broken(f"the album of {owner.name} has {mine}, that of {other.name} {theirs}")
-    await revisions_agree(sharing_id, owner, other)
+    if by_revision:
+        await revisions_agree(sharing_id, owner, other)
 
 
 async def photos(server: Server, sharing_id: str) -> list[tuple[str, str]]:

@@ -45,6 +45,7 @@ class Network:
     forbidden: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
     offences: list[str] = field(default_factory=list[str])
     requests: int = 0
+    trace: Callable[[str], None] | None = None
 
     def forbid(self, origin: str, host: str, sharing: str) -> None:
         """From now on nothing of a sharing may go from one host to another, but the word that it has ended."""
@@ -72,6 +73,10 @@ class Network:
             await asyncio.sleep(request.limits.total or 30.0)
             raise PeerTimeout(f"{host} did not answer in time")
         response = await call(application, request)
+        if self.trace is not None:
+            said = request.body if isinstance(request.body, bytes) else b"..."
+            line = f"{origin} {request.method} {url.path} {said[:1500]!r} -> {response.status} {response.body[:300]!r}"
+            self.trace(line)
         await self._delay()
         if self.hosts.get(host) is not application:
             raise PeerUnreachable(f"the connection to {host} was cut")

@@ -14,14 +14,16 @@ from .virtual_time import NothingLeft, VirtualLoop
 CROWD = "crowd-"
 
 
-def play(seed: str, *, story: bool = False) -> str | None:
+def play(seed: str, *, story: bool = False, wire: bool = False) -> str | None:
     """Run one seed; None when all is well, else what is broken with the story that led there.
 
-    With `story` it is printed in any case."""
+    With `story` it is printed in any case; with `wire` it has all requests between servers that have arrived."""
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
     crowd = seed.startswith(CROWD)
     scenario = Crowd(seed, CrowdPlan(), loop) if crowd else Scenario(seed, Plan(), loop)
+    if wire:
+        scenario.world.network.trace = scenario.deeds.tell
     try:
         loop.run_until_complete(scenario.run())
     except (Broken, NothingLeft, AssertionError, DomainError) as broken:

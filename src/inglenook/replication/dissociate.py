@@ -161,3 +161,17 @@ def note_removal(tx: Writer, ex: Exchange, id: str) -> None:
     else:
         del shared.infos[ex.sharing.id]
     tracking.save(tx, shared)
+
+
+def has_removed(ex: Exchange, shared: tracking.Shared) -> bool:
+    """Whether the owner knows that the member itself has removed a document (`note_removal`): what the member sends
+    of it is then no echo. What left inside of a folder comes back without a new revision of its own."""
+    info = shared.infos.get(ex.sharing.id, {})
+    return bool(info.get("removed")) and info.get("known", {}).get(str(ex.index)) == shared.leaf
+
+
+def is_over_on_both_sides(ex: Exchange, shared: tracking.Shared) -> bool:
+    """Whether something was removed here by its own user, and the other side knows that or has removed it as well:
+    when it comes again it is new, and what is here of it has no part in it any more."""
+    info = shared.infos.get(ex.sharing.id, {})
+    return bool(info.get("settled")) or (has_removed(ex, shared) and not info.get("dissociated"))

@@ -12,7 +12,7 @@ from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import SharingRule, by_id, rule_for_file
 from inglenook.kernel.xor import conflict_id
-from inglenook.replication.dissociate import give_up_id
+from inglenook.replication.dissociate import give_up_id, has_removed, is_over_on_both_sides
 from inglenook.replication.exchange import Body, Exchange, Received, Safety, md5_of, next_revision
 from inglenook.replication.initial import count_received
 from inglenook.replication.placement import parent_of, settle_name, uncertified
@@ -31,18 +31,19 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
     check_name(received.text("name"))
     item = tree.get(tx, received.id)
     shared = tracking.load(tx, FILES, received.id)
-    if is_forgotten_removal(ex, shared, received):
+    back = has_removed(ex, shared)
+    if not back and is_forgotten_removal(ex, shared, received):
         remind(tx, ex, shared)
         return True
     if item is None:
-        if shared.knows(received.rev) and not is_back(ex, shared):
+        if shared.knows(received.rev) and not back:
             return True
         if shared.infos and ex.sharing.id not in shared.infos:
             raise Safety
         if rule_for_file(ex.sharing.rules, received.body) is None:
             raise Safety
         return False
-    if is_settled_removal(ex, shared):
+    if is_over_on_both_sides(ex, shared):
         return False
     rule = rule_of_existing(tx, ex, item, shared)
     if shared.knows(received.rev) and shared.live(ex.sharing.id):
@@ -64,7 +65,7 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
     tx.origin = ex.came(received.rev)
     item = tree.get(tx, received.id)
     shared = tracking.load(tx, FILES, received.id)
-    if item is not None and is_settled_removal(ex, shared):
+    if item is not None and is_over_on_both_sides(ex, shared):
         give_up_id(tx, item)
         item = None
     if item is None:
@@ -84,13 +85,6 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
     write_state(tx, ex, received, item, rule, outcome, content)
 
 
-def is_back(ex: Exchange, shared: tracking.Shared) -> bool:
-    """Whether a known revision is no echo: the member who removed the file sends it again. A file that left inside
-    of a folder, and comes back inside of it, has no new revision of its own."""
-    info = shared.infos.get(ex.sharing.id, {})
-    return info.get("dissociated", False) and info.get("known", {}).get(str(ex.index)) == shared.leaf
-
-
 def is_forgotten_removal(ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
     """Whether the owner has removed what is announced, and has known this very state before: a conflict copy that
     the member has made for itself after it was told of the removal of its twin."""
@@ -103,11 +97,6 @@ def remind(tx: Writer, ex: Exchange, shared: tracking.Shared) -> None:
     """Tell of a removal once more."""
     shared.infos[ex.sharing.id].pop("known", None)
     tracking.save(tx, shared)
-
-
-def is_settled_removal(ex: Exchange, shared: tracking.Shared) -> bool:
-    """Whether a file was removed here and the other side knows that: when it comes again, somebody else has kept it."""
-    return bool(shared.infos.get(ex.sharing.id, {}).get("settled"))
 
 
 # -- a file that is here

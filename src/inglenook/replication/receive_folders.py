@@ -15,7 +15,7 @@ from inglenook.kernel.errors import BadRequest, Conflict, DomainError, Precondit
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import rule_for_file
-from inglenook.replication.dissociate import dissociate, give_up_id, note_removal
+from inglenook.replication.dissociate import dissociate, give_up_id, is_over_on_both_sides, note_removal
 from inglenook.replication.exchange import FILES, Exchange, ParentMissing, Received, Safety, next_revision
 from inglenook.replication.placement import folder_body, parent_of, rename_local, settle_name
 from inglenook.sharing import tracking
@@ -115,12 +115,12 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
     if received.deleted:
         if info is not None and not info.get("removed") and item is not None:
             dissociate(tx, ex, info["rule"], item)
-        elif info is not None and item is None and info.get("removed"):
+        elif info is not None and info.get("removed") and (item is None or ex.sharing.owner):
             note_removal(tx, ex, received.id)
         return True
     if received.body.get("type") != "directory":
         return True
-    if info is not None and info.get("settled") and item is not None:
+    if item is not None and is_over_on_both_sides(ex, shared):
         give_up_id(tx, item)
         return create_folder(tx, ex, received, names)
     if info is not None and info.get("removed") and not info.get("dissociated") and not info.get("settled"):
