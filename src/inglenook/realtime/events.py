@@ -52,13 +52,20 @@ def events_after(view: Reader, since: int, wanted: Wanted) -> tuple[list[Event],
     for place, entry in enumerate(entries):
         if entry.seq <= end and wanted(entry.doctype, entry.id):
             doc = _document(view, entry, entries[place:])
-            found.append((entry.seq, Event(entry.verb, entry.doctype, entry.id, doc)))
+            found.append((entry.seq, Event(_verb(entry, doc), entry.doctype, entry.id, doc)))
     for seq, notice in notices:
         if seq <= end and wanted(notice.doctype, notice.id):
             doc = {**notice.doc, "_id": notice.id}
             found.append((seq, Event(notice.verb, notice.doctype, notice.id, doc)))
     found.sort(key=lambda pair: pair[0])
     return [event for _, event in found], end
+
+
+def _verb(entry: JournalEntry, doc: dict[str, Any]) -> str:
+    """What is told of a write. Documents and folders that another member has made are told as changed ones, as the
+    apps know it; files are told as new (spec/05 §13-15)."""
+    received = entry.verb == "CREATED" and bool(entry.origin)
+    return "UPDATED" if received and doc.get("type") != "file" else entry.verb
 
 
 def _document(view: Reader, entry: JournalEntry, later: list[JournalEntry]) -> dict[str, Any]:

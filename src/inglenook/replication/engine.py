@@ -128,13 +128,16 @@ class ReplicationEngine:
         ids = {sid for sid, _ in watched.senders}
         if not ids:
             return
+        now = watched.instance.env.clock.now().timestamp()
 
-        def news(view: Reader) -> tuple[int, set[str]]:
-            return view.last_seq(), {sid for sid in ids if has_news(view, sid, watched.seen.get(sid, 0))}
+        def news(view: Reader) -> tuple[int, set[str], set[str]]:
+            changed = {sid for sid in ids if has_news(view, sid, watched.seen.get(sid, 0))}
+            kinds = {sender.kind for sender, _ in watched.senders.values()}
+            return view.last_seq(), changed, {kind for kind in kinds if is_due(view, kind, now)}
 
-        upto, changed = await store.read(news)
+        upto, changed, due = await store.read(news)
         for (sid, _), (sender, _) in watched.senders.items():
-            if sid in changed:
+            if sid in changed or sender.kind in due:
                 sender.wake()
         watched.seen = dict.fromkeys(ids, upto)
 
@@ -229,6 +232,12 @@ def all_sharings(view: Reader) -> list[Sharing]:
         found.extend(documents.of_document(d) for d in page if not d.id.startswith("_design/"))
         start = page[-1].id + "\0"
     return found
+
+
+def is_due(view: Reader, kind: str, now: float) -> bool:
+    """Whether something that was refused is to be tried again by now (a member may have asked for it)."""
+    due = view.next_due(kind)
+    return due is not None and due <= now
 
 
 def has_news(view: Reader, sharing_id: str, since: int) -> bool:

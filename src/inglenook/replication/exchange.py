@@ -13,11 +13,13 @@ from typing import Any
 
 from inglenook.environment import Randomness
 from inglenook.identity.instance import Instance
+from inglenook.kernel.conflicts import Outcome, detect
 from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter
 from inglenook.kernel.revisions import normalise, parse, wire_to_chain
 from inglenook.replication.shapes import are_hexadecimal, is_file_id, is_id, wrong_member
-from inglenook.sharing import tracking
+from inglenook.sharing import rights, tracking
 from inglenook.sharing.documents import Sharing
+from inglenook.storage.documents.contract import Writer
 
 FILES = "io.cozy.files"
 
@@ -75,6 +77,11 @@ class Exchange:
         credentials = self.sharing.credentials_for(self.index)
         return credentials.xor_key if credentials else b""
 
+    @property
+    def one_way(self) -> bool:
+        """Whether this side may send nothing back: then the owner's state counts, whatever the revisions say."""
+        return rights.i_am_read_only(self.sharing)
+
     def came(self, rev: str) -> str:
         """The origin of a transaction that applies a revision received from this member."""
         return tracking.came_from(self.sharing.id, self.index, rev)
@@ -120,3 +127,34 @@ def next_revision(chain: list[str], random: Randomness) -> list[str]:
     """One more revision at the end of a history, by chance: the receiver has changed something (spec/05 §5.6)."""
     generation, _ = parse(chain[-1])
     return [*chain, f"{generation + 1}-{random.bytes(16).hex()}"]
+
+
+def judge(ex: Exchange, rev: str, chain: list[str]) -> Outcome:
+    """Who wins when a change is received over a local revision (spec/05 §5.4). Who may only read has no say: a change
+    of his own is never told, and the members could not become equal any more."""
+    outcome = detect(rev, chain)
+    return Outcome.WON if outcome is Outcome.LOST and ex.one_way else outcome
+
+
+def revived(tx: Writer, ex: Exchange, received: Received) -> list[str]:
+    """The history of a document that is new here. One that was removed here, under this id, gets one revision more:
+    the sender may be about to learn of the removal, and must learn that it is back (spec/05 §15.3). Who may only read
+    tells nothing, and adds a revision only when the received one is hidden behind the removal."""
+    history = tx.tree(FILES, received.id)
+    if history is None or (ex.one_way and not history.has(received.rev)):
+        return received.chain
+    return next_revision(received.chain, ex.random)
+
+
+def note_given(tx: Writer, ex: Exchange, received: Received) -> None:
+    """Remember, where one may only read, which revision stands for what the owner has given, and that it was given."""
+    shared = tracking.load(tx, FILES, received.id)
+    info = shared.infos.get(ex.sharing.id)
+    if not ex.one_way or info is None or shared.revisions is None:
+        return
+    leaf = shared.leaf
+    if not shared.knows(received.rev):
+        shared.revisions.insert_chain(received.chain)
+        shared.revisions.promote(leaf)
+    info["given"] = leaf
+    tracking.save(tx, shared)

@@ -7,39 +7,47 @@ says (spec/05 §14.1).
 from __future__ import annotations
 
 from inglenook.files import tree
-from inglenook.files.documents import ROOT_ID, TRASH_ID, Item
+from inglenook.files.documents import FILES, TRASH_ID, Item
 from inglenook.files.store import create_item, touch_directories_below, update_item
 from inglenook.kernel.errors import Unprocessed
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.replication.exchange import Body, Exchange, ParentMissing, Received, Safety, next_revision
-from inglenook.sharing import folder
+from inglenook.sharing import folder, tracking
 from inglenook.storage.documents.contract import Writer
 
 
-def parent_of(tx: Writer, ex: Exchange, received: Received) -> str:
+def parent_of(tx: Writer, ex: Exchange, received: Received, *, may_be_trashed: bool = False) -> str:
     """The id of the folder that a received document goes into; the sharing folder when it names none.
 
     Raises ParentMissing (only the sender knows the folder), Safety (outside of the sharing), Unprocessed (the
-    folder is in the trash here)."""
+    folder is in the trash here, and that is no place for this document)."""
     dir_id = received.text("dir_id")
     if not dir_id:
         return folder.ensure_sharing_folder(tx, ex.instance, ex.sharing).id
     place = tree.get(tx, dir_id)
     if place is None:
         raise ParentMissing(dir_id)
-    check_inside(tx, ex, place)
+    if not is_inside(tx, ex, place):
+        if not was_inside(tx, ex, place):
+            raise Safety
+        if not may_be_trashed:
+            raise Unprocessed("Parent directory is in the trash")
     return dir_id
 
 
-def check_inside(tx: Writer, ex: Exchange, place: Item) -> None:
-    """Check that a folder is the sharing folder or lies below it. Raises Safety, Unprocessed."""
+def is_inside(tx: Writer, ex: Exchange, place: Item) -> bool:
+    """Whether a folder is the sharing folder or lies below it."""
     root = folder.find_sharing_folder(tx, ex.sharing)
     above = [place, *tree.Lineage(tx).ancestors(place)]
-    if place.is_directory and root is not None and any(step.id == root.id for step in above):
-        return
-    if place.is_directory and any(step.id == TRASH_ID for step in above) and place.id not in (TRASH_ID, ROOT_ID):
-        raise Unprocessed("Parent directory is in the trash")
-    raise Safety
+    return place.is_directory and root is not None and any(step.id == root.id for step in above)
+
+
+def was_inside(tx: Writer, ex: Exchange, place: Item) -> bool:
+    """Whether a folder in the trash was in this sharing, or lies in one that was."""
+    above = [place, *tree.Lineage(tx).ancestors(place)]
+    if not place.is_directory or place.id == TRASH_ID or not any(step.id == TRASH_ID for step in above):
+        return False
+    return any(ex.sharing.id in tracking.load(tx, FILES, step.id).infos for step in above)
 
 
 def settle_name(
@@ -107,10 +115,16 @@ def folder_body(received: Body, dir_id: str, name: str, local: Body | None = Non
     sent = received.get("cozyMetadata")
     if isinstance(sent, dict):
         body["cozyMetadata"] = {k: sent[k] for k in FOLDER_METADATA if sent.get(k) is not None}
-    for keep in ("favorite",):
-        if local and keep in local.get("cozyMetadata", {}):
-            body.setdefault("cozyMetadata", {})[keep] = local["cozyMetadata"][keep]
+    if "cozyMetadata" in body or local:
+        body["cozyMetadata"] = with_own_favorite(body.get("cozyMetadata", {}), local)
     return body
+
+
+def with_own_favorite(stamps: Body, local: Body | None) -> Body:
+    """`cozyMetadata` as it was received, but for what is a matter of each person: the mark of a favorite."""
+    mine = (local or {}).get("cozyMetadata") or {}
+    kept = {name: value for name, value in stamps.items() if name != "favorite"}
+    return {**kept, "favorite": mine["favorite"]} if "favorite" in mine else kept
 
 
 def uncertified(metadata: object) -> Body:

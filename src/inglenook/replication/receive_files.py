@@ -6,16 +6,25 @@ from inglenook.files import tree
 from inglenook.files.documents import FILES, TRASH_ID, Item
 from inglenook.files.store import create_item, hold_content_of, update_item
 from inglenook.files.versions import keep_previous
-from inglenook.kernel.conflicts import Outcome, detect, mixup
+from inglenook.kernel.conflicts import Outcome, mixup
 from inglenook.kernel.errors import Unprocessed
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import SharingRule, by_id, rule_for_file
 from inglenook.kernel.xor import conflict_id
 from inglenook.replication.dissociate import give_up_id, has_removed, is_over_on_both_sides
-from inglenook.replication.exchange import Body, Exchange, Received, Safety, md5_of, next_revision
+from inglenook.replication.exchange import (
+    Body,
+    Exchange,
+    Received,
+    Safety,
+    judge,
+    md5_of,
+    note_given,
+    revived,
+)
 from inglenook.replication.initial import count_received
-from inglenook.replication.placement import parent_of, settle_name, uncertified
+from inglenook.replication.placement import parent_of, settle_name, uncertified, with_own_favorite
 from inglenook.sharing import folder, tracking
 from inglenook.storage.contents import Received as Bytes
 from inglenook.storage.documents.contract import Writer
@@ -52,7 +61,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
     if md5 != item.md5sum:
         return False
     tx.origin = ex.came(received.rev)
-    outcome = detect(item.rev, received.chain)
+    outcome = judge(ex, item.rev, received.chain)
     if outcome is not Outcome.LOST:
         write_state(tx, ex, received, item, rule, outcome)
     return True
@@ -74,12 +83,13 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
     rule = rule_of_existing(tx, ex, item, shared)
     if shared.knows(received.rev) and shared.live(ex.sharing.id):
         return
-    outcome = detect(item.rev, received.chain)
+    outcome = judge(ex, item.rev, received.chain)
     if outcome is Outcome.LOST:
         if received.text("md5sum") != item.md5sum:
             copy_received(tx, ex, received, item, rule, content)
         return
-    if outcome is Outcome.WON and received.text("md5sum") != item.md5sum:
+    untouched = shared.infos.get(ex.sharing.id, {}).get("given") == item.rev
+    if outcome is Outcome.WON and received.text("md5sum") != item.md5sum and not untouched:
         copy_local(tx, ex, item)
     keep_previous(tx, item, received.text("md5sum"), ex.instance.env.config, ex.now)
     write_state(tx, ex, received, item, rule, outcome, content)
@@ -130,8 +140,8 @@ def write_state(
     content: Bytes | None = None,
 ) -> None:
     """Give a file the received name, place and attributes (and content), with the revision of spec/05 §5.5."""
-    same_generation = outcome is Outcome.WON and generation(item.rev) == generation(received.rev)
-    chain: list[str] | None = None if same_generation else mixup(item.rev, received.chain)
+    fresh = outcome is Outcome.WON and generation(item.rev) >= generation(received.rev)
+    chain: list[str] | None = None if fresh else mixup(item.rev, received.chain)
     dir_id = place_of(tx, ex, received, item, rule)
     name, chain = settle_name(tx, ex, dir_id, received.text("name"), item.id, chain)
     body = file_body(received, rule, dir_id, name, item.body)
@@ -143,6 +153,7 @@ def write_state(
     update_item(tx, item, body, chain=chain or ())
     if content is not None:
         content.hold(tx, FILES, item.id)
+    note_given(tx, ex, received)
 
 
 def place_of(tx: Writer, ex: Exchange, received: Received, item: Item, rule: SharingRule) -> str:
@@ -213,16 +224,15 @@ def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) ->
     dir_id = folder.place_of_single_file(tx, ex.instance, ex.sharing) if single else parent_of(tx, ex, received)
     if tree.Lineage(tx).below(Item("", "", {"dir_id": dir_id}), TRASH_ID):
         raise Unprocessed("Parent directory is in the trash")
-    chain: list[str] | None = received.chain
-    if tx.winner(FILES, received.id) is not None:
-        chain = next_revision(received.chain, ex.random)
+    chain: list[str] | None = revived(tx, ex, received)
     name, chain = settle_name(tx, ex, dir_id, received.text("name"), received.id, chain)
     body = file_body(received, rule, dir_id, name, None)
     if single:
         body["referenced_by"] = [*body.get("referenced_by", ()), ex.sharing.reference]
     create_item(tx, received.id, body, chain=chain or ())
     content.hold(tx, FILES, received.id)
-    count_received(tx, ex.sharing.id, ex.instance.env.clock.now())
+    count_received(tx, ex.instance, ex.sharing.id)
+    note_given(tx, ex, received)
 
 
 def file_body(received: Received, rule: SharingRule, dir_id: str, name: str, local: Body | None) -> Body:
@@ -241,6 +251,8 @@ def file_body(received: Received, rule: SharingRule, dir_id: str, name: str, loc
         "encrypted": kept.get("encrypted", sent.get("encrypted") is True),
     }
     body.update({k: sent[k] for k in FIELDS if sent.get(k)})
+    if isinstance(stamps := body.get("cozyMetadata"), dict):
+        body["cozyMetadata"] = with_own_favorite(stamps, local)
     body.setdefault("mime", "application/octet-stream")
     body.setdefault("class", "files")
     if metadata := uncertified(sent.get("metadata")):

@@ -10,13 +10,23 @@ from dataclasses import dataclass
 from inglenook.files import tree
 from inglenook.files.documents import Item
 from inglenook.files.store import create_item, update_item
-from inglenook.kernel.conflicts import Outcome, detect, mixup
+from inglenook.kernel.conflicts import Outcome, mixup
 from inglenook.kernel.errors import BadRequest, Conflict, DomainError, PreconditionFailed, Unprocessed
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import rule_for_file
 from inglenook.replication.dissociate import dissociate, give_up_id, is_over_on_both_sides, note_removal
-from inglenook.replication.exchange import FILES, Exchange, ParentMissing, Received, Safety, next_revision
+from inglenook.replication.exchange import (
+    FILES,
+    Exchange,
+    ParentMissing,
+    Received,
+    Safety,
+    judge,
+    next_revision,
+    note_given,
+    revived,
+)
 from inglenook.replication.placement import folder_body, parent_of, rename_local, settle_name
 from inglenook.sharing import tracking
 from inglenook.storage.documents.contract import Writer
@@ -129,7 +139,7 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
         return create_folder(tx, ex, received, names)
     if info is None or info.get("dissociated"):
         return True
-    return update_folder(tx, ex, received, item, names)
+    return update_folder(tx, ex, received, item, names, shared)
 
 
 def create_folder(tx: Writer, ex: Exchange, received: Received, names: Names) -> bool:
@@ -138,11 +148,8 @@ def create_folder(tx: Writer, ex: Exchange, received: Received, names: Names) ->
     check_name(name)
     if rule_for_file(ex.sharing.rules, {"type": "directory"}) is None:
         raise Safety
-    dir_id = parent_of(tx, ex, received)
-    chain: list[str] | None = received.chain
-    if tx.winner(FILES, received.id) is not None:
-        # it was removed here: the sender may be about to learn of that, and must learn that it is back
-        chain = next_revision(received.chain, ex.random)
+    dir_id = parent_of(tx, ex, received, may_be_trashed=True)
+    chain: list[str] | None = revived(tx, ex, received)
     if not names.free(tree.child(tx, dir_id, name), received.id):
         if not names.settle:
             return False
@@ -151,21 +158,24 @@ def create_folder(tx: Writer, ex: Exchange, received: Received, names: Names) ->
         tx.graft(FILES, received.id, chain, folder_body(received.body, dir_id, name))
     else:
         create_item(tx, received.id, folder_body(received.body, dir_id, name), chain=chain or ())
+    note_given(tx, ex, received)
     return True
 
 
-def update_folder(tx: Writer, ex: Exchange, received: Received, item: Item, names: Names) -> bool:
+def update_folder(
+    tx: Writer, ex: Exchange, received: Received, item: Item, names: Names, shared: tracking.Shared
+) -> bool:
     """A folder that is here already (spec/05 §14.2)."""
     if tree.Lineage(tx).in_trash(item):
         return True
-    outcome = detect(item.rev, received.chain)
-    if outcome is Outcome.LOST or item.rev == received.rev:
+    outcome = judge(ex, item.rev, received.chain)
+    if outcome is Outcome.LOST or item.rev == received.rev or (ex.one_way and shared.knows(received.rev)):
         return True
     name = received.text("name")
     check_name(name)
     dir_id = parent_of(tx, ex, received)
-    same_generation = outcome is Outcome.WON and generation(item.rev) == generation(received.rev)
-    chain: list[str] | None = None if same_generation else mixup(item.rev, received.chain)
+    fresh = outcome is Outcome.WON and generation(item.rev) >= generation(received.rev)
+    chain: list[str] | None = None if fresh else mixup(item.rev, received.chain)
     if not names.free(tree.child(tx, dir_id, name), item.id):
         if not names.settle:
             return False
@@ -178,6 +188,7 @@ def update_folder(tx: Writer, ex: Exchange, received: Received, item: Item, name
         update_item(tx, item, body, chain=chain or ())
     except PreconditionFailed:
         refuse_move(tx, ex, item, received)
+    note_given(tx, ex, received)
     return True
 
 

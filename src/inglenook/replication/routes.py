@@ -82,8 +82,7 @@ async def reupload(sharing_id: str, instance: Instance, caller: Caller) -> Answe
 async def end_initial(sharing_id: str, instance: Instance, caller: Caller) -> None:
     """The owner has sent everything there was at the beginning."""
     await require_peer(caller, sharing_id, "POST")
-    now = instance.env.clock.now()
-    await instance.store.write(lambda tx: end_initial_sync(tx, sharing_id, now))
+    await instance.store.write(lambda tx: end_initial_sync(tx, instance, sharing_id))
 
 
 async def _object(request: Http, limit: int) -> Body:

@@ -19,6 +19,7 @@ from inglenook.kernel.errors import (
     NotFound,
     PreconditionFailed,
     Unprocessed,
+    Unreadable,
     UpstreamFailed,
 )
 from inglenook.kernel.xor import xor_id
@@ -60,7 +61,9 @@ async def revs_diff(instance: Instance, sharing: Sharing, asked: Mapping[str, ob
         found: Body = {}
         for key, revs in asked.items():
             doctype, _, id = key.partition("/")
-            wanted = [rev for rev in revs if isinstance(rev, str)] if isinstance(revs, list) else []
+            if not isinstance(revs, list) or not all(isinstance(rev, str) for rev in revs):
+                raise Unreadable(f"the revisions of {key} are no list of texts")
+            wanted: list[str] = revs
             shared = tracking.load(view, doctype, id)
             in_sharing = sharing.id in shared.infos
             missing = [rev for rev in wanted if not (in_sharing and shared.knows(rev))]
@@ -78,9 +81,9 @@ async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Map
     others: dict[str, list[Received]] = {}
     first: DomainError | None = None
     for doctype, listed in lists.items():
-        if not isinstance(listed, list):
-            raise BadRequest("JSON input is malformed or is missing mandatory fields")
-        entries = [entry for entry in listed if isinstance(entry, dict)]
+        if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+            raise Unreadable(f"the documents of {doctype} are no list of objects")
+        entries: list[Body] = listed
         if doctype == FILES:
             for entry in entries:
                 try:

@@ -6,8 +6,9 @@ member reads what changed there and nothing else. `track` is the store's hook; t
 too, written when a sharing document changes (`rules_of`), so that a write without sharings costs one look-up.
 
 An info is `{"rule": i}` plus, only when true, `removed`, `binary`, `dissociated`, and `settled` (on a recipient: the
-owner knows of the removal), plus `known`: for each member
-index the last revision that this member is known to have, so that nothing is sent back to where it came from.
+owner knows of the removal), plus `given` (where one may only read: the revision that stands for the owner's state)
+and `known`: for each member index the last revision that this member is known to have, so that nothing is sent back
+to where it came from.
 """
 
 from __future__ import annotations
