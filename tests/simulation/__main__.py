@@ -21,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
-    parser.add_argument("--seed", help="one seed alone")
+    parser.add_argument("--seed", nargs="+", help="these seeds alone")
     parser.add_argument("--kind", choices=("folder", "crowd", "both"), default="both")
     parser.add_argument("--keep-going", action="store_true")
     parser.add_argument("--story", action="store_true", help="print what happens")
@@ -35,7 +35,7 @@ def main() -> int:
     numbers = range(options.first, options.first + options.count)
     crowds = {"folder": 0, "crowd": 1, "both": 2}[options.kind]  # of both, each second one is a crowd
     named = [f"{CROWD}{n}" if crowds == 1 or (crowds and n % 2) else str(n) for n in numbers]
-    seeds = [options.seed] if options.seed else named
+    seeds: list[str] = options.seed or named
     if not options.verbose:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     gc.freeze()  # what all scenarios have in common is not looked through again and again

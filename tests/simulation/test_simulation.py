@@ -1,4 +1,4 @@
-"""Random scenarios of three servers under faults: all members end equal, and no acknowledged content is lost.
+"""Random scenarios of several servers under faults: members end equal, and no acknowledged content is lost.
 
 Each chunk of seeds runs in a process of its own, with the order of sets fixed, so that a failing seed can be played
 again by the command that is printed. Seeds that once failed stay here.
@@ -13,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
-CHUNK = 10
-CHUNKS = 10
-ONCE_FAILED = ("8", "21", "28", "38", "39", "41", "45", "102", "106", "139", "163", "202", "221", "295")
+CHUNK = 20
+CHUNKS = 15
+ONCE_FAILED = (
+    "8", "21", "28", "38", "39", "41", "45", "102", "106", "139", "163", "202", "221", "295", "10152",
+    "10314",  # removed on both sides, and brought back by the other one
+    "10703",  # the same inside of a folder that was restored
+    "crowd-9", "crowd-205",
+    "crowd-25",  # a file comes back to somebody who may only read
+    "crowd-441",  # a folder that was shared onward is removed by the one whom it came from
+)  # fmt: skip
 PROJECT = Path(__file__).parents[2]
 
 
@@ -38,16 +45,17 @@ def test_members_end_equal_and_nothing_is_lost(chunk: int) -> None:
     assert played.returncode == 0, played.stdout + played.stderr
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", ONCE_FAILED)
-def test_a_seed_that_once_failed_stays_well(seed: str) -> None:
-    played = play("--seed", seed)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("part", range(4))
+def test_seeds_that_once_failed_stay_well(part: int) -> None:
+    played = play("--keep-going", "--seed", *ONCE_FAILED[part::4])
     assert played.returncode == 0, played.stdout + played.stderr
 
 
 @pytest.mark.timeout(120)
-def test_a_seed_plays_the_same_each_time() -> None:
-    once, again = play("--seed", "7", "--story"), play("--seed", "7", "--story")
+@pytest.mark.parametrize("seed", ["7", "crowd-7"])
+def test_a_seed_plays_the_same_each_time(seed: str) -> None:
+    once, again = play("--seed", seed, "--story"), play("--seed", seed, "--story")
     assert once.returncode == 0, once.stdout + once.stderr
     assert "crashes" in once.stdout or "PATCH" in once.stdout
     assert once.stdout == again.stdout

@@ -14,6 +14,7 @@ from inglenook.kernel.names import conflict_name
 from inglenook.kernel.rules import SharingRule
 from inglenook.replication.exchange import FILES, Body, Exchange
 from inglenook.sharing import tracking
+from inglenook.sharing.documents import DOCTYPE
 from inglenook.storage.documents.contract import Writer
 
 
@@ -119,6 +120,8 @@ def copy_item(
         body["trashed"] = trashed
     if references is not None:
         body["referenced_by"] = references
+    elif item.is_directory:  # a folder that was shared onward is not, in the trash: that sharing ends with the old id
+        body["referenced_by"] = [r for r in item.references if r["type"] != DOCTYPE]
     id = tx.new_id()
     create_item(tx, id, without_empty(body))
     if item.is_file:

@@ -14,16 +14,18 @@ from inglenook.storage.documents.contract import Change, Writer
 
 
 def follow(tx: Writer, change: Change) -> None:
-    """The store's hook. What replication writes is no decision of the local user."""
-    if change.new.doctype != FILES or change.old is None or tx.origin:
+    """The store's hook. What replication writes is no decision of the local user, but what it takes away is gone."""
+    if change.new.doctype != FILES or change.old is None or (tx.origin and not change.new.deleted):
         return
     before = Item.of(change.old)
     sharings = before.sharing_ids()
     if not sharings or before.klass == "shortcut":
         return
     if change.new.deleted:
+        origin, tx.origin = tx.origin, ""
         for sharing_id in sharings:
             _destroyed(tx, before, sharing_id)
+        tx.origin = origin
         return
     after = Item.of(change.new)
     kept = after.sharing_ids()
