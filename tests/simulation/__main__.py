@@ -13,7 +13,7 @@ import sys
 
 import structlog
 
-from .play import CROWD, play
+from .play import KINDS, play
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--seed", nargs="+", help="these seeds alone")
-    parser.add_argument("--kind", choices=("folder", "crowd", "both"), default="both")
+    parser.add_argument("--kind", choices=("folder", "crowd", "storm", "all"), default="all")
     parser.add_argument("--keep-going", action="store_true")
     parser.add_argument("--story", action="store_true", help="print what happens")
     parser.add_argument("--wire", action="store_true", help="put the requests between servers in the story")
@@ -33,8 +33,8 @@ def main() -> int:
         words = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, words, {**os.environ, "PYTHONHASHSEED": "0"})
     numbers = range(options.first, options.first + options.count)
-    crowds = {"folder": 0, "crowd": 1, "both": 2}[options.kind]  # of both, each second one is a crowd
-    named = [f"{CROWD}{n}" if crowds == 1 or (crowds and n % 2) else str(n) for n in numbers]
+    kinds = {"folder": KINDS[:1], "crowd": KINDS[1:2], "storm": KINDS[2:], "all": KINDS}[options.kind]
+    named = [f"{kinds[n % len(kinds)]}{n}" for n in numbers]
     seeds: list[str] = options.seed or named
     if not options.verbose:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))

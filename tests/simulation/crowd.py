@@ -409,11 +409,9 @@ class Crowd:
     async def check_pair(self, agreement: Agreement, guest: Server) -> None:
         """Whether the owner and a guest have the same. Raises Broken."""
         if agreement.kind == "folder":
-            # who may only read cannot tell of the revision that a file gets which comes back after its removal
-            by_revision = agreement.may_write(guest)
-            await folders_agree(self.deeds, agreement.id, agreement.owner, guest, by_revision=by_revision)
+            await folders_agree(self.deeds, agreement.id, agreement.owner, guest, reader=not agreement.may_write(guest))
         elif agreement.kind == "album":
-            await albums_agree(agreement.id, agreement.owner, guest, by_revision=agreement.may_write(guest))
+            await albums_agree(agreement.id, agreement.owner, guest, reader=not agreement.may_write(guest))
         elif agreement.kind == "file":
             one, other = await self.single_file(agreement.owner, agreement), await self.single_file(guest, agreement)
             if one and other and (one.name, one.md5sum, one.rev) != (other.name, other.md5sum, other.rev):

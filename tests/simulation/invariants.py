@@ -38,20 +38,19 @@ async def root_of(server: Server, sharing_id: str) -> str | None:
 # -- members are equal
 
 
-async def folders_agree(
-    deeds: Deeds, sharing_id: str, owner: Server, other: Server, *, by_revision: bool = True
-) -> None:
-    """The shared folder is the same for two members, down to names, contents and (if wanted) revisions."""
+async def folders_agree(deeds: Deeds, sharing_id: str, owner: Server, other: Server, *, reader: bool = False) -> None:
+    """The shared folder is the same for two members, down to names, contents and revisions. A reader has at least
+    what the owner has: what comes from his own trash stays with him, and so does the revision of what comes back."""
     here, there = await root_of(owner, sharing_id), await root_of(other, sharing_id)
     if here is None or there is None:
         return
     mine, theirs = await deeds.tree(owner, here), await deeds.tree(other, there)
-    if mine != theirs:
+    if mine != (theirs if not reader else {k: v for k, v in theirs.items() if k in mine}):
         only = {k: v for k, v in theirs.items() if mine.get(k) != v}
         lacks = {k: v for k, v in mine.items() if theirs.get(k) != v}
         details = await explain(sharing_id, owner, other)
         raise Broken(f"{other.name} differs from {owner.name}: has {only}, lacks {lacks}\n{details}")
-    if by_revision:
+    if not reader:
         await revisions_agree(sharing_id, owner, other)
 
 
@@ -82,12 +81,12 @@ async def shared_revisions(server: Server, sharing_id: str) -> dict[str, tuple[s
     return await instance.store.read(look)
 
 
-async def albums_agree(sharing_id: str, owner: Server, other: Server, *, by_revision: bool = True) -> None:
+async def albums_agree(sharing_id: str, owner: Server, other: Server, *, reader: bool = False) -> None:
     """The photos of a shared album are the same for two members, by name, content and revision."""
     mine, theirs = await photos(owner, sharing_id), await photos(other, sharing_id)
-    if mine != theirs:
+    if mine != (theirs if not reader else [photo for photo in theirs if photo in mine]):
         raise Broken(f"the album of {owner.name} has {mine}, that of {other.name} {theirs}")
-    if by_revision:
+    if not reader:
         await revisions_agree(sharing_id, owner, other)
 
 

@@ -1,4 +1,5 @@
-"""Plays a scenario by its seed. The seed names the kind: `crowd-17` is a crowd, `17` one folder of three people."""
+"""Plays a scenario by its seed. The seed names the kind: `17` is one folder of three people, `crowd-17` a crowd,
+`storm-17` a crowd that does more things in worse weather."""
 
 from __future__ import annotations
 
@@ -8,10 +9,22 @@ from inglenook.kernel.errors import DomainError
 
 from .crowd import Crowd, CrowdPlan
 from .deeds import Broken
+from .network import Faults
 from .scenario import Plan, Scenario
 from .virtual_time import NothingLeft, VirtualLoop
 
-CROWD = "crowd-"
+KINDS = ("", "crowd-", "storm-")
+STORM = CrowdPlan(
+    steps=60, crashes=0.06, cuts=0.12, memberships=0.04,
+    faults=Faults(lost_requests=0.08, lost_answers=0.08, longest_delay=4.0),
+)  # fmt: skip
+
+
+def scenario_of(seed: str, loop: VirtualLoop) -> Scenario | Crowd:
+    """The scenario that a seed names."""
+    if seed.startswith("storm-"):
+        return Crowd(seed, STORM, loop)
+    return Crowd(seed, CrowdPlan(), loop) if seed.startswith("crowd-") else Scenario(seed, Plan(), loop)
 
 
 def play(seed: str, *, story: bool = False, wire: bool = False) -> str | None:
@@ -20,8 +33,7 @@ def play(seed: str, *, story: bool = False, wire: bool = False) -> str | None:
     With `story` it is printed in any case; with `wire` it has all requests between servers that have arrived."""
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
-    crowd = seed.startswith(CROWD)
-    scenario = Crowd(seed, CrowdPlan(), loop) if crowd else Scenario(seed, Plan(), loop)
+    scenario = scenario_of(seed, loop)
     if wire:
         scenario.world.network.trace = scenario.deeds.tell
     try:
