@@ -14,6 +14,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -259,6 +260,26 @@ def streamed(
 ) -> Streamed:
     """Bytes that come in pieces; give `content-length` in `headers` when it is known."""
     return Streamed(chunks, status=status, media_type=media_type, headers=headers)
+
+
+def jsonapi_revalidated(request: Request[Any, Any, Any], document: Mapping[str, Any] | bytes) -> Answer:
+    """As `jsonapi`, with an `ETag` of the content; 304 for who has it already (spec/11 §8)."""
+    answer = jsonapi(document)
+    tag = f'W/"{blake2b(answer.body, digest_size=16).hexdigest()}"'
+    if lists_tag(request.headers.get("if-none-match", ""), tag):
+        return Answer(status=304, headers={"etag": tag})
+    answer.headers["etag"] = tag
+    return answer
+
+
+def lists_tag(value: str, etag: str, *, weak: bool = True) -> bool:
+    """Whether an `If-Match` or `If-None-Match` header names an entity tag (RFC 9110 §8.8.3.2), or any by `*`."""
+    if not value:
+        return False
+    if value.strip() == "*":
+        return True
+    names = (part.strip() for part in value.split(","))
+    return any(name.removeprefix("W/") == etag.removeprefix("W/") if weak else name == etag for name in names)
 
 
 # -- errors

@@ -58,12 +58,42 @@ def test_an_account_is_named_after_its_identifier(shelf: Shelf, fields: dict[str
     assert shelf.create(**fields).get("name") == name
 
 
-def test_secrets_written_in_bulk_are_encrypted_by_the_next_read(shelf: Shelf) -> None:
-    (answer,) = shelf.bulk({"auth": {"password": "hush"}})
-    document = shelf.read(answer["id"])
+@pytest.mark.parametrize("how", ["bulk", "put", "replicate"])
+def test_every_way_of_writing_encrypts_before_it_stores(shelf: Shelf, how: str) -> None:
+    id, account = f"by-{how}", {"auth": {"login": "me", "password": "hush"}, "data": {"auth": {"code": 1}}}
+    if how == "bulk":
+        shelf.bulk({"_id": id, **account})
+    elif how == "put":
+        shelf.put(id, **account)
+    else:
+        shelf.replicate({"_id": id, "_rev": "1-" + "a" * 32, **account})
+    document = stored(shelf, ACCOUNTS, id)
+    assert document is not None
+    assert set(document["auth"]) == {"login", "credentials_encrypted"}
+    assert set(document["data"]["auth"]) == {"code_encrypted"}
+    assert shelf.read(id)["_rev"].startswith("1-")
+
+
+def test_a_bulk_write_completes_accounts_and_keeps_what_they_say(shelf: Shelf) -> None:
+    mine = {"createdAt": "2020-01-01T00:00:00Z"}
+    answers = shelf.bulk({"auth": {"login": "me", "password": "hush"}}, {"auth": {"login": "me"}, "cozyMetadata": mine})
+    first, second = (shelf.read(answer["id"]) for answer in answers)
+    assert first["name"] == second["name"] == "me"
+    assert first["cozyMetadata"]["metadataVersion"] == 1
+    assert second["cozyMetadata"] == mine
+    (changed,) = shelf.bulk({**{k: v for k, v in first.items() if k != "_type"}, "auth": {"password": "new"}})
+    assert set(shelf.read(changed["id"])["auth"]) == {"credentials_encrypted"}
+
+
+def test_secrets_that_are_stored_in_clear_are_encrypted_by_the_next_read(shelf: Shelf) -> None:
+    instance = shelf.person.instance
+    shelf.person.server.do(
+        lambda _: instance.store.write(lambda tx: tx.put(ACCOUNTS, "old", {"auth": {"password": "hush"}}))
+    )
+    document = shelf.read("old")
     assert document["_rev"].startswith("2-")
     assert set(document["auth"]) == {"credentials_encrypted"}
-    assert shelf.read(answer["id"])["_rev"] == document["_rev"]
+    assert shelf.read("old")["_rev"] == document["_rev"]
 
 
 def test_only_konnectors_and_apps_that_ask_see_secrets(shelf: Shelf) -> None:

@@ -74,7 +74,7 @@ def test_documents_keep_the_order_of_their_members(shelf: Shelf) -> None:
         ({"_other": 1}, "doc_validation"),
         ({"_deleted": 1}, "doc_validation"),
         ({"_revisions": 1}, "doc_validation"),
-        ("text", "bad_request"),
+        ("text", "code=400, message=request body is not valid JSON"),
     ],
 )
 @pytest.mark.parametrize("new_edits", [True, False])

@@ -199,6 +199,25 @@ def test_a_document_is_revalidated_by_its_revision(shelf: Shelf) -> None:
     assert shelf.call("GET", "/x", headers={"If-None-Match": answer.headers["etag"]}).status_code == 200
 
 
+@pytest.mark.parametrize("tail", ["/x", "/x?revs=true", "/x?revs=true&open_revs=all", "/_design/by_a", "/_local/x"])
+def test_every_way_of_reading_a_document_can_be_revalidated(shelf: Shelf, tail: str) -> None:
+    made = shelf.put("x", a=1)
+    shelf.index("a", ddoc="by_a")
+    shelf.call("PUT", "/_local/x", {"a": 1})
+    answer = shelf.call("GET", tail)
+    etag = answer.headers["etag"]
+    head = shelf.call("HEAD", tail)
+    assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", etag)
+    assert head.headers["content-length"] == answer.headers["content-length"]
+    for listed, status in ((etag, 304), (f'"other", W/{etag}', 304), ("*", 304), ('"other"', 200), (etag[:-1], 200)):
+        again = shelf.call("GET", tail, headers={"If-None-Match": listed})
+        assert (again.status_code, bool(again.content)) == (status, status == 200), listed
+    shelf.put("x", **made)
+    shelf.index("b", ddoc="by_a")
+    shelf.call("PUT", "/_local/x", {"_rev": "0-1"})
+    assert shelf.call("GET", tail, headers={"If-None-Match": etag}).status_code == 200
+
+
 # -- the database
 
 

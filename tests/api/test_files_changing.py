@@ -511,3 +511,16 @@ def test_pruning_keeps_the_newest_and_the_tagged(tmp_path_factory: pytest.TempPa
         assert [drawer.call("GET", f"/files/download/{v['id']}").content for v in found] == [b"0", b"4"]
     finally:
         server.stop()
+
+
+def test_a_taken_name_leads_to_the_item_that_has_it(drawer: Drawer) -> None:
+    file, folder = drawer.upload("file"), drawer.mkdir("folder")
+    for answer, item in (
+        (drawer.send("file"), file),
+        (drawer.send("folder"), folder),
+        (drawer.make("folder"), folder),
+        (drawer.patch(folder["id"], name="file"), file),
+        (drawer.patch(drawer.upload("other")["id"], name="folder"), folder),
+    ):
+        assert answer.status_code == 409
+        assert error(answer)["links"] == {"related": f"/files/{item['id']}"}

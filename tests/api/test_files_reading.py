@@ -32,6 +32,25 @@ def test_a_file_is_read_by_id_and_by_path(drawer: Drawer) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
+def test_what_is_told_of_a_file_or_folder_can_be_revalidated(drawer: Drawer) -> None:
+    file = drawer.upload("a.txt")
+    for path, params in (
+        (f"/files/{file['id']}", {}),
+        (f"/files/{drawer.id}", {}),
+        ("/files/metadata", {"Path": drawer.path + "/a.txt"}),
+        ("/files/metadata", {"Path": drawer.path}),
+    ):
+        answer = drawer.call("GET", path, params=params)
+        etag = answer.headers["etag"]
+        head = drawer.call("HEAD", path, params=params)
+        assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", etag)
+        for listed, status in ((etag, 304), ("*", 304), ('"other"', 200)):
+            again = drawer.call("GET", path, params=params, headers={"If-None-Match": listed})
+            assert (again.status_code, bool(again.content)) == (status, status == 200)
+        drawer.change(file["id"], tags=[path, *params.values()])
+        assert drawer.call("GET", path, params=params, headers={"If-None-Match": etag}).status_code == 200
+
+
 def test_what_is_not_there_is_not_found(drawer: Drawer) -> None:
     for answer in (
         drawer.call("GET", "/files/nowhere"),

@@ -1,28 +1,19 @@
-"""Real clients of the ecosystem, in Node. Their packages are installed once by npm, next to this file."""
+"""Real clients of the ecosystem, in Node."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from tests.clients.pouch import FOLDER, Pouch
+from tests.clients import packages
+from tests.clients.node import Node
 from tests.servers import Person, RunningServer
 
 
-@pytest.fixture(scope="session")
-def packages() -> None:
+@pytest.fixture(scope="session", autouse=True)
+def installed() -> None:
     """The npm packages of the clients."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed")
-    if not (FOLDER / "node_modules" / "pouchdb-core").exists():
-        made = subprocess.run(
-            ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"],
-            cwd=FOLDER, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        if made.returncode:
-            pytest.skip(f"the packages of the clients cannot be installed: {made.stderr[-300:]}")
+    packages.install()
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +30,17 @@ def alice(server: RunningServer) -> Person:
     return server.add("alice", passphrase="cozy")
 
 
-@pytest.fixture(scope="module")
-def pouch(packages: None, alice: Person) -> Iterator[Pouch]:
-    """PouchDB with alice's rights on the doctypes of tests."""
-    pouch = Pouch(alice, "io.cozy.tests.*")
+@pytest.fixture(scope="module", params=["7", "9"])
+def pouch(request: pytest.FixtureRequest, alice: Person) -> Iterator[Node]:
+    """PouchDB, in both versions that are in use, with alice's rights on the doctypes of tests."""
+    pouch = Node("pouch.mjs", alice, alice.token("io.cozy.tests.*"), request.param)
     yield pouch
     pouch.close()
+
+
+@pytest.fixture(scope="module")
+def cozy(alice: Person) -> Iterator[Node]:
+    """cozy-client with alice's rights on files and on the doctypes of tests."""
+    node = Node("cozy.mjs", alice, alice.token("io.cozy.files", "io.cozy.tests", "io.cozy.tests.*", "io.cozy.settings"))
+    yield node
+    node.close()

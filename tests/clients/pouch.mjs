@@ -1,14 +1,16 @@
-// Runs scripts with PouchDB: one JSON line {"code", "args"} in, one line {"value"} or {"error"} out.
+// Runs scripts with PouchDB, arguments: address, token, version (7 or 9): one JSON line {"code", "args"} in, one line {"value"} or {"error"} out.
 // A script sees `local(name)`, `remote`, `until(test)` and its arguments.
 import readline from 'node:readline'
-import PouchDB from 'pouchdb-core'
-import http from 'pouchdb-adapter-http'
-import memory from 'pouchdb-adapter-memory'
-import replication from 'pouchdb-replication'
 
-PouchDB.plugin(http).plugin(memory).plugin(replication)
+const [url, token, version] = process.argv.slice(2)
+const suffix = version === '9' ? '' : '-' + version
+const part = async name => (await import(name + suffix)).default
 
-const [url, token] = process.argv.slice(2)
+const PouchDB = await part('pouchdb-core')
+for (const name of ['pouchdb-adapter-http', 'pouchdb-adapter-memory', 'pouchdb-replication']) {
+  PouchDB.plugin(await part(name))
+}
+
 const databases = new Map()
 const live = []
 

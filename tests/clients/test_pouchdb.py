@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.api.shelf import Shelf
-from tests.clients.pouch import ClientError, Pouch
+from tests.clients.node import ClientError, Node
 from tests.servers import Person
 
 
@@ -16,12 +16,12 @@ def shelf(alice: Person) -> Shelf:
     return Shelf(alice)
 
 
-def local_documents(pouch: Pouch, shelf: Shelf) -> dict[str, Any]:
+def local_documents(pouch: Node, shelf: Shelf) -> dict[str, Any]:
     rows = pouch("return (await local(name).allDocs({ include_docs: true })).rows", name=shelf.doctype)
     return {row["id"]: row["doc"] for row in rows}
 
 
-def test_a_pull_brings_every_document_and_a_second_one_nothing(shelf: Shelf, pouch: Pouch) -> None:
+def test_a_pull_brings_every_document_and_a_second_one_nothing(shelf: Shelf, pouch: Node) -> None:
     shelf.bulk(*({"_id": f"doc/{n:03}", "n": n, "text": "é\u2028" * n} for n in range(230)))
     updated = shelf.read("doc/001")
     shelf.put("doc/001", **{**updated, "n": 1000})
@@ -39,7 +39,7 @@ def test_a_pull_brings_every_document_and_a_second_one_nothing(shelf: Shelf, pou
         assert document == known
 
 
-def test_a_push_brings_revisions_with_their_history(shelf: Shelf, pouch: Pouch) -> None:
+def test_a_push_brings_revisions_with_their_history(shelf: Shelf, pouch: Node) -> None:
     revs = pouch(
         """
         const db = local(name)
@@ -58,7 +58,7 @@ def test_a_push_brings_revisions_with_their_history(shelf: Shelf, pouch: Pouch) 
     assert shelf.refusal("GET", "/gone") == (404, "not_found", "deleted")
 
 
-def test_both_sides_agree_after_editing_the_same_document(shelf: Shelf, pouch: Pouch) -> None:
+def test_both_sides_agree_after_editing_the_same_document(shelf: Shelf, pouch: Node) -> None:
     made = shelf.put("x", v="first")
     sync = "await local(name).sync(remote(name))"
     pouch(sync, name=shelf.doctype)
@@ -75,7 +75,7 @@ def test_both_sides_agree_after_editing_the_same_document(shelf: Shelf, pouch: P
     assert shelf.read("x")["v"] == here["v"]
 
 
-def test_a_deletion_against_an_edit_leaves_the_edit_on_both_sides(shelf: Shelf, pouch: Pouch) -> None:
+def test_a_deletion_against_an_edit_leaves_the_edit_on_both_sides(shelf: Shelf, pouch: Node) -> None:
     made = shelf.put("x", v="first")
     sync = "await local(name).sync(remote(name))"
     pouch(sync, name=shelf.doctype)
@@ -86,7 +86,7 @@ def test_a_deletion_against_an_edit_leaves_the_edit_on_both_sides(shelf: Shelf, 
     assert local_documents(pouch, shelf)["x"]["v"] == "client"
 
 
-def test_a_live_replication_needs_no_polling(shelf: Shelf, pouch: Pouch) -> None:
+def test_a_live_replication_needs_no_polling(shelf: Shelf, pouch: Node) -> None:
     shelf.put("before")
     pouch(
         """
@@ -112,7 +112,7 @@ def test_a_live_replication_needs_no_polling(shelf: Shelf, pouch: Pouch) -> None
     assert pouch("sync.cancel(); return states") == []
 
 
-def test_a_selector_chooses_what_is_pulled(shelf: Shelf, pouch: Pouch) -> None:
+def test_a_selector_chooses_what_is_pulled(shelf: Shelf, pouch: Node) -> None:
     shelf.bulk(*({"_id": f"{n}", **({"cozyLocalOnly": True} if n % 2 else {})} for n in range(10)))
     shelf.index("n", ddoc="by_n")
     selector = {"cozyLocalOnly": {"$exists": False}}
@@ -121,7 +121,7 @@ def test_a_selector_chooses_what_is_pulled(shelf: Shelf, pouch: Pouch) -> None:
     assert set(local_documents(pouch, shelf)) == {"0", "2", "4", "6", "8", "_design/by_n"}
 
 
-def test_a_push_makes_the_database_that_is_missing(shelf: Shelf, pouch: Pouch) -> None:
+def test_a_push_makes_the_database_that_is_missing(shelf: Shelf, pouch: Node) -> None:
     code = """
         await local(name).put({ _id: 'x' })
         return (await local(name).replicate.to(remote(name))).docs_written
@@ -130,7 +130,7 @@ def test_a_push_makes_the_database_that_is_missing(shelf: Shelf, pouch: Pouch) -
     assert shelf.ids() == ["x"]
 
 
-def test_a_closed_doctype_is_told_as_such(pouch: Pouch) -> None:
+def test_a_closed_doctype_is_told_as_such(pouch: Node) -> None:
     with pytest.raises(ClientError) as refused:
         pouch("return await remote('io.cozy.contacts').info()")
     assert refused.value.status == 403

@@ -1,7 +1,8 @@
 """`io.cozy.accounts`: documents with credentials of other services (spec/01 §12).
 
 Their secret members are encrypted at rest, in NaCl boxes made with a key pair that is derived from a secret of
-the instance. What is deleted is kept in `io.cozy.accounts.soft_deleted`, so that a konnector can still clean up.
+the instance; whichever route brings them, they are encrypted before they are stored. What is deleted is kept in
+`io.cozy.accounts.soft_deleted`, so that a konnector can still clean up.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
@@ -18,6 +20,7 @@ from nacl.hash import blake2b
 from nacl.public import Box, PrivateKey
 
 from inglenook.documents import bodies
+from inglenook.documents.bodies import Incoming
 from inglenook.documents.presenting import assemble, encode_json
 from inglenook.environment import Environment
 from inglenook.kernel import revisions
@@ -186,6 +189,15 @@ def completed(vault: Vault, body: Body, metadata: Body | None) -> Body:
     if metadata is not None:
         stored["cozyMetadata"] = metadata
     return cast("Body", bodies.sorted_keys(stored))
+
+
+def incoming(vault: Vault, sent: Incoming, metadata: Body | None) -> Incoming:
+    """An account of a request with many documents as it is stored: `completed`, with `metadata` where it has none.
+
+    Without `metadata` (a revision made elsewhere) everything stays as it is but the secrets; so does a tombstone."""
+    if metadata is None or sent.deleted:
+        return replace(sent, body=vault.encrypt(sent.body))
+    return replace(sent, body=completed(vault, sent.body, None if "cozyMetadata" in sent.body else metadata))
 
 
 def fresh_metadata(view: Reader, env: Environment, permit: Permit) -> Body:

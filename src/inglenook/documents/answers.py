@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -61,9 +62,16 @@ async def _rest(first: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncItera
             yield chunk
 
 
-def revalidated(request: HttpRequest, rev: str, body: bytes) -> Answer:
-    """A document with its `ETag`, or 304 when the caller has that revision (spec/11 §8)."""
-    tag = f'"{rev}"'
-    if tag in request.headers.get("if-none-match", ""):
+def revalidated(request: HttpRequest, rev: str, body: bytes, *, variant: str = "") -> Answer:
+    """A document with its `ETag`, or 304 when the caller has that revision (spec/11 §8).
+
+    `variant` tells apart the forms in which one revision is shown, empty for the usual one."""
+    tag = f'"{rev}{variant}"'
+    if wire.lists_tag(request.headers.get("if-none-match", ""), tag):
         return Answer(status=304, headers={"etag": tag})
-    return wire.plain_json(body + b"\n", headers={"etag": tag})
+    return wire.plain_json(body, headers={"etag": tag})
+
+
+def revalidated_by_content(request: HttpRequest, body: bytes) -> Answer:
+    """As `revalidated`, of an answer that is no single revision: its `ETag` is made from its bytes."""
+    return revalidated(request, hashlib.blake2b(body, digest_size=16).hexdigest(), body)

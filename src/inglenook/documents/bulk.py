@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import msgspec
@@ -24,6 +24,10 @@ NO_PATH = "When `new_edits: false`, the document needs `_rev` or `_revisions` sp
 CONFLICT = {"error": "conflict", "reason": "Document update conflict."}
 
 
+Completed = Callable[[Incoming], Incoming]
+"""Gives a document as it is stored, from what was sent."""
+
+
 class BulkDocs(msgspec.Struct):
     """The body of `_bulk_docs`."""
 
@@ -37,18 +41,23 @@ class BulkDocs(msgspec.Struct):
 def read_bulk(raw: bytes) -> BulkDocs | None:
     """The body of `_bulk_docs`, None when it is not JSON of that form."""
     try:
-        return msgspec.json.decode(raw, type=BulkDocs)
+        bulk = msgspec.json.decode(raw, type=BulkDocs)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    return bulk if all(bytes(document).startswith(b"{") for document in bulk.docs or ()) else None
 
 
-async def write(store: DocumentStore, doctype: str, bulk: BulkDocs) -> bytes:
-    """Write the documents of a request, each for itself; gives the answer.
+def _as_sent(document: Incoming) -> Incoming:
+    return document
+
+
+async def write(store: DocumentStore, doctype: str, bulk: BulkDocs, completed: Completed = _as_sent) -> bytes:
+    """Write the documents of a request, each for itself and as `completed`; gives the answer.
 
     A document that cannot be understood refuses them all: raises BadDocument, DocumentTooLarge."""
     if bulk.docs is None:
         raise BadDocument("bad_request", "POST body must include `docs` parameter.")
-    sent = [bodies.read_document(raw) for raw in bulk.docs]
+    sent = [completed(bodies.read_document(raw)) for raw in bulk.docs]
     if bulk.new_edits:
         results = await store.write(lambda tx: [_edit(tx, doctype, document) for document in _begin(tx, doctype, sent)])
         return encode_json(results) + b"\n"

@@ -89,11 +89,12 @@ async def read_document(doctype: str, docid: str, request: HttpRequest, caller: 
     query = request.query_params
     if query.get("revs") == "true":
         options = RevisionOptions.of(query.get)
-        return wire.plain_json(
-            await caller.instance.store.read(lambda view: single.read_revisions(view, permit, doctype, docid, options))
+        shown = await caller.instance.store.read(
+            lambda view: single.read_revisions(view, permit, doctype, docid, options)
         )
+        return answers.revalidated_by_content(request, shown)
     rev, body = await caller.instance.store.read(lambda view: single.read(view, permit, doctype, docid))
-    return answers.revalidated(request, rev, body)
+    return answers.revalidated(request, rev, body + b"\n")
 
 
 @post(DATABASE, opt=GUARDED, status_code=201)
@@ -123,6 +124,8 @@ async def put_document(doctype: str, docid: str, request: HttpRequest, caller: C
     permit = await caller.permit()
     if not single.is_update(docid, body):
         permit.require_document("POST", doctype, docid, body)
+        if doctype == accounts.ACCOUNTS:
+            body = vault_of(caller.instance).encrypt(body)
         document = await single.create_with_id(caller.instance.store, doctype, docid, body)
         return wire.plain_json(single.written(document))
     rev = body["_rev"]
@@ -176,7 +179,8 @@ async def _read_account(docid: str, request: HttpRequest, caller: Caller) -> Ans
 
         document = await caller.instance.store.write(encrypt)
     in_clear = accounts.sees_secrets(permit, query.get("include"))
-    return wire.plain_json(accounts.shown(vault, document, in_clear=in_clear) + b"\n")
+    shown = accounts.shown(vault, document, in_clear=in_clear) + b"\n"
+    return answers.revalidated(request, document.rev, shown, variant="-clear" if in_clear else "")
 
 
 # -- names that are operations with another method

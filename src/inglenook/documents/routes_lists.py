@@ -8,10 +8,10 @@ from typing import Any, cast
 from litestar import post, put, route
 
 from inglenook import wire
-from inglenook.documents import all_docs, answers, bodies, bulk, changes, local, query_parameters
+from inglenook.documents import accounts, all_docs, answers, bodies, bulk, changes, local, query_parameters
 from inglenook.documents.answers import HttpRequest
 from inglenook.documents.databases import START_TIME
-from inglenook.documents.routes_documents import DATABASE, FORWARDED, GUARDED, READING
+from inglenook.documents.routes_documents import DATABASE, FORWARDED, GUARDED, READING, vault_of
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.kernel import doctypes
@@ -90,7 +90,15 @@ async def write_documents(doctype: str, request: HttpRequest, caller: Caller) ->
     sent = await answers.aside(bulk.read_bulk, await answers.bulk_body(request))
     if sent is None:
         return wire.plain_json({"error": "code=400, message=request body is not valid JSON"}, 400)
-    return wire.plain_json(await bulk.write(caller.instance.store, doctype, sent), 201)
+    store = caller.instance.store
+    if doctype != accounts.ACCOUNTS:
+        return wire.plain_json(await bulk.write(store, doctype, sent), 201)
+    vault, permit = vault_of(caller.instance), await caller.permit()
+    metadata = await store.read(lambda view: accounts.fresh_metadata(view, caller.instance.env, permit))
+    told = metadata if sent.new_edits else None
+    return wire.plain_json(
+        await bulk.write(store, doctype, sent, lambda document: accounts.incoming(vault, document, told)), 201
+    )
 
 
 @post(f"{DATABASE}/_bulk_get", opt=FORWARDED, status_code=200)
@@ -153,11 +161,12 @@ async def _changes(doctype: str, request: HttpRequest, caller: Caller, options: 
 
 
 @route(f"{DATABASE}/_local/{{name:str}}", http_method=READING, opt=FORWARDED, status_code=200)
-async def read_local(doctype: str, name: str, caller: Caller) -> Answer:
+async def read_local(doctype: str, name: str, request: HttpRequest, caller: Caller) -> Answer:
     """A local document."""
     (await caller.permit()).require_type("GET", doctype)
     doctypes.check_readable(doctype)
-    return wire.plain_json(await caller.instance.store.read(lambda view: local.read(view, doctype, name)))
+    shown = await caller.instance.store.read(lambda view: local.read(view, doctype, name))
+    return answers.revalidated_by_content(request, shown)
 
 
 @put(f"{DATABASE}/_local/{{name:str}}", opt=FORWARDED, status_code=201)

@@ -49,12 +49,12 @@ async def list_design_documents(doctype: str, request: HttpRequest, caller: Call
 
 
 @route(DESIGN_DOCUMENT, http_method=READING, opt=FORWARDED, status_code=200)
-async def read_design_document(doctype: str, name: str, caller: Caller) -> Answer:
+async def read_design_document(doctype: str, name: str, request: HttpRequest, caller: Caller) -> Answer:
     """One design document."""
     await _may_read(caller, doctype)
     id = definitions.DESIGN + name
     document = await caller.instance.store.read(lambda view: definitions.require(view, doctype, id))
-    return wire.plain_json(assemble(document, document.raw) + b"\n")
+    return answers.revalidated(request, document.rev, assemble(document, document.raw) + b"\n")
 
 
 @delete(DESIGN_DOCUMENT, opt=GUARDED, status_code=200)

@@ -90,7 +90,7 @@ def ensure_fixed_directory(tx: Writer, instance: Instance, which: FixedDirectory
     there = tree.child(tx, parent_id, name)
     if there is not None:
         if which == "no-longer-shared" or not there.is_directory:
-            raise name_taken()
+            raise name_taken(there)
         return there
     return create_item(tx, id, directory_body(NewDirectory(name, parent_id), stamp))
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from inglenook.wire import lists_tag
+
 MOST_RANGES = 32
 
 
@@ -53,13 +55,13 @@ def decide(headers: Mapping[str, str], validators: Validators, size: int) -> Dec
     """What a GET or HEAD with these headers (lower-case names) gets of a content of `size` bytes."""
     if_match = headers.get("if-match", "")
     if if_match:
-        if not _lists(if_match, validators.etag, weak=False):
+        if not lists_tag(if_match, validators.etag, weak=False):
             return Failed()
     elif _later(validators.modified, headers.get("if-unmodified-since", "")) is True:
         return Failed()
     if_none_match = headers.get("if-none-match", "")
     if if_none_match:
-        if _lists(if_none_match, validators.etag, weak=True):
+        if lists_tag(if_none_match, validators.etag):
             return NotModified()
     elif _later(validators.modified, headers.get("if-modified-since", "")) is False:
         return NotModified()
@@ -109,18 +111,6 @@ def http_date(moment: datetime) -> str:
     day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[utc.weekday()]
     month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[utc.month - 1]
     return f"{day}, {utc.day:02d} {month} {utc.year:04d} {utc.hour:02d}:{utc.minute:02d}:{utc.second:02d} GMT"
-
-
-def _lists(value: str, etag: str, *, weak: bool) -> bool:
-    if value.strip() == "*":
-        return True
-    for part in value.split(","):
-        candidate = part.strip()
-        if weak:
-            candidate = candidate.removeprefix("W/")
-        if candidate and candidate == etag:
-            return True
-    return False
 
 
 def _later(modified: datetime | None, value: str) -> bool | None:

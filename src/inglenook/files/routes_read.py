@@ -57,35 +57,31 @@ async def item_answer(caller: Caller, request: HttpRequest, id: str, *, drive_id
     """GET /files/:file-id: a file with its versions, or a directory with a page of its content."""
     permit = await caller.permit()
     shape, query = shape_of(caller.instance, drive_id), request.query_params
-    return wire.jsonapi(
-        await caller.instance.store.read(
-            lambda view: whole_document(view, shape, query, allowed(view, permit, "GET", tree.find(view, id)))
-        )
+    found = await caller.instance.store.read(
+        lambda view: whole_document(view, shape, query, allowed(view, permit, "GET", tree.find(view, id)))
     )
+    return wire.jsonapi_revalidated(request, found)
 
 
 async def item_at_answer(caller: Caller, request: HttpRequest, *, drive_id: str = "") -> Answer:
     """GET /files/metadata: the same by path."""
     permit, query = await caller.permit(), request.query_params
     shape, path = shape_of(caller.instance, drive_id), clean_path(query.get("Path", ""))
-    return wire.jsonapi(
-        await caller.instance.store.read(
-            lambda view: whole_document(view, shape, query, allowed(view, permit, "GET", tree.by_path(view, path)))
-        )
+    found = await caller.instance.store.read(
+        lambda view: whole_document(view, shape, query, allowed(view, permit, "GET", tree.by_path(view, path)))
     )
+    return wire.jsonapi_revalidated(request, found)
 
 
 @route("/files/{file_id:str}", http_method=["GET", "HEAD"], status_code=200, opt={"guard": wire.TOKEN})
 async def get_item(caller: Caller, request: HttpRequest, file_id: str) -> Answer:
     """A file or directory by its id."""
-    if request.method == "HEAD":
-        await readable(caller, file_id)
-        return Answer(media_type=wire.JSONAPI)
-    await count_read(caller, file_id)
+    if request.method == "GET":
+        await count_read(caller, file_id)
     return await item_answer(caller, request, file_id)
 
 
-@get("/files/metadata", opt={"guard": wire.TOKEN})
+@route("/files/metadata", http_method=["GET", "HEAD"], status_code=200, opt={"guard": wire.TOKEN})
 async def get_by_path(caller: Caller, request: HttpRequest) -> Answer:
     """A file or directory by its path."""
     return await item_at_answer(caller, request)

@@ -199,8 +199,8 @@ def _check_upload(view: Reader, permit: Permit, new: Item, size: int | None, quo
     if lineage.directory(new.dir_id) is None:
         raise NotFound("Parent directory with given DirID does not exist")
     refuse_trashed_parent(lineage, new.dir_id)
-    if tree.taken(view, new.dir_id, new.name):
-        raise name_taken()
+    if (there := tree.child(view, new.dir_id, new.name)) is not None:
+        raise name_taken(there)
 
 
 async def _prepare_overwrite(caller: Caller, request: HttpRequest, file_id: str) -> tuple[Item, Body, Declared]:

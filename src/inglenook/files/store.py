@@ -10,6 +10,7 @@ directory: see `touch_directories_below`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from inglenook.files import tree
 from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, VERSIONS, Item
@@ -93,7 +94,7 @@ def check_place(tx: Writer, id: str, body: Body) -> None:
         check_depth(len(above))
     there = tree.child(tx, dir_id, name)
     if there is not None and there.id != id:
-        raise name_taken()
+        raise name_taken(there)
 
 
 def check_depth(levels: int) -> None:
@@ -102,9 +103,9 @@ def check_depth(levels: int) -> None:
         raise InvalidParameter("Invalid path: too many levels", parameter="path")
 
 
-def name_taken() -> Conflict:
-    """The error for a name that is used already."""
-    return Conflict("file already exists")
+def name_taken(by: Item) -> Conflict:
+    """The error for a name that an item has already; it leads to that item (spec/11 §8)."""
+    return Conflict("file already exists", related=f"/files/{quote(by.id, safe='')}")
 
 
 def is_fixed(id: str) -> bool:

@@ -1,15 +1,13 @@
-"""PouchDB in a Node process, for tests."""
+"""Scripts in a Node process, for tests: what they return comes back as JSON."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
+from tests.clients.packages import FOLDER, NODE
 from tests.servers import Person
-
-FOLDER = Path(__file__).parent
 
 
 class ClientError(Exception):
@@ -21,12 +19,13 @@ class ClientError(Exception):
         self.name = error["name"]
 
 
-class Pouch:
-    """A Node process with PouchDB, that acts for a person."""
+class Node:
+    """A Node process with a client, that acts for a person."""
 
-    def __init__(self, person: Person, *scopes: str) -> None:
+    def __init__(self, script: str, person: Person, token: str, *arguments: str) -> None:
+        self.token = token
         self._process = subprocess.Popen(
-            ["node", "pouch.mjs", person.url, person.token(*scopes)],
+            [NODE, script, person.url, token, *arguments],
             cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
