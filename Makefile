@@ -7,7 +7,7 @@ N ?= 200
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo test lint format lock bench docs simulate clean \
-	test-kernel test-contract test-api test-cli test-federation test-distributed test-simulation test-browser
+	test-kernel test-contract test-api test-cli test-federation test-distributed test-simulation test-browser test-clients test-fuzz
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -24,7 +24,7 @@ demo: setup  ## two servers that share a folder; CHECK=1 verifies and ends
 test: dev  ## all tests (ARGS= more arguments of pytest)
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
-test-kernel test-contract test-api test-cli test-federation test-distributed test-simulation test-browser: test-%: dev
+test-kernel test-contract test-api test-cli test-federation test-distributed test-simulation test-browser test-clients test-fuzz: test-%: dev
 	@$(BIN)/pytest -n $(WORKERS) tests/$* $(ARGS)
 
 lint: dev  ## style, types and layers
