@@ -1,5 +1,5 @@
 // Runs scripts with cozy-client: one JSON line {"code", "args"} in, one line {"value"} or {"error"} out.
-// A script sees `client`, `Q`, `stack`, `connect(token)`, `pouchLink()`, `until(test)` and its arguments.
+// A script sees `client`, `Q`, `connect(token)` and its arguments.
 import { createRequire } from 'node:module'
 import readline from 'node:readline'
 
@@ -29,37 +29,14 @@ globalThis.localStorage = {
   removeItem: key => kept.delete(key)
 }
 
-const { default: CozyClient, Q, StackLink } = require('cozy-client')
-const { default: PouchLink } = require('cozy-pouch-link')
-const memory = require('pouchdb-adapter-memory')
+const { default: CozyClient, Q } = require('cozy-client')
 
 const schema = { files: { doctype: 'io.cozy.files' }, tests: { doctype: 'io.cozy.tests' } }
-const connect = (token, options = {}) =>
-  new CozyClient({ uri, token, schema, appMetadata: { slug: 'tests', version: '1.0.0' }, ...options })
+const connect = token => new CozyClient({ uri, token, schema, appMetadata: { slug: 'tests', version: '1.0.0' } })
 const client = connect(token)
 
-// a client that keeps documents of `doctypes` on the device
-const offline = doctypes => {
-  const link = new PouchLink({
-    doctypes,
-    initialSync: false,
-    pouch: { plugins: [memory.default ?? memory], options: { adapter: 'memory' } }
-  })
-  return { link, client: connect(token, { links: [link, new StackLink()] }) }
-}
-
-const until = async test => {
-  const end = Date.now() + 20000
-  for (;;) {
-    const value = await test()
-    if (value) return value
-    if (Date.now() > end) throw new Error('it never happened: ' + test)
-    await new Promise(resolve => setTimeout(resolve, 10))
-  }
-}
-
 const AsyncFunction = (async () => {}).constructor
-const world = { client, Q, stack: client.getStackClient(), connect, offline, until }
+const world = { client, Q, connect }
 
 for await (const line of readline.createInterface({ input: process.stdin })) {
   const { code, args } = JSON.parse(line)

@@ -22,6 +22,8 @@ from inglenook.wire import PUBLIC, TOKEN, Answer
 GUARDED = {"guard": TOKEN}
 FORWARDED = {**GUARDED, "errors": "store"}
 """Routes whose errors have the store's own form, `{"error", "reason"}` (spec/01 §3)."""
+REFUSING = {**GUARDED, "refuses": True}
+"""Routes that only refuse what is no request at all: not part of the described API."""
 READING: tuple[Method, ...] = ("GET", "HEAD")
 DATABASE = "/data/{doctype:str}"
 DOCUMENT = "/data/{doctype:str}/{docid:str}"
@@ -193,7 +195,7 @@ async def _read_account(docid: str, request: HttpRequest, caller: Caller) -> Ans
     ]
     + [f"{DATABASE}/_design", f"{DATABASE}/_local"],
     http_method=["GET", "HEAD", "PUT", "DELETE"],
-    opt=GUARDED,
+    opt=REFUSING,
     status_code=200,
 )
 async def not_a_document(request: HttpRequest) -> Answer:
@@ -205,7 +207,7 @@ async def not_a_document(request: HttpRequest) -> Answer:
 @route(
     [f"{DATABASE}/{name}" for name in ("_all_docs", "_normal_docs", "_changes", "_design_docs")],
     http_method=["PUT", "DELETE"],
-    opt=GUARDED,
+    opt=REFUSING,
     status_code=200,
 )
 async def not_to_be_written(request: HttpRequest) -> Answer:

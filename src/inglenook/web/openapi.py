@@ -1,6 +1,7 @@
 """The OpenAPI document of the HTTP API, made from the routes: paths, methods, what they are for, who may call them.
 
-Bodies are described by the specification, not repeated here; errors have two forms (spec/03 §2.2), both named.
+Bodies of answers are described by the specification, not repeated here; errors have two forms (spec/03 §2.2), both
+named. What requests carry is told by `openapi_inputs`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 
 import inglenook
 from inglenook.web import parts
+from inglenook.web.openapi_inputs import query_parameters, request_body
 from inglenook.wire import JSON, JSONAPI, PEER, PUBLIC, REGISTRATION, SECRET, SESSION, TOKEN
 
 Object = dict[str, Any]
@@ -66,7 +68,12 @@ COMPONENTS: Object = {
                 "links": {"type": "object"},
             },
         },
-        "PlainError": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
+        "PlainError": {
+            "anyOf": [
+                {"type": "object", "required": ["error"], "properties": {"error": {"type": ["string", "object"]}}},
+                {"type": "string"},
+            ]
+        },
     },
 }
 
@@ -87,13 +94,13 @@ def document() -> Object:
 
 def operations(handler: object) -> Iterator[tuple[str, str, Object]]:
     """Path, method and description of each operation of a route."""
-    if not isinstance(handler, HTTPRouteHandler):
+    if not isinstance(handler, HTTPRouteHandler) or handler.opt.get("refuses"):
         return
     guard = str(handler.opt.get("guard", PUBLIC))
     text = inspect.getdoc(handler.fn) or ""
     summary, _, rest = text.partition("\n\n")
     for given in handler.paths:
-        path = re.sub(r"\{(\w+):\w+\}", r"{\1}", given)
+        path = _address(re.sub(r"\{(\w+):\w+\}", r"{\1}", given))
         for method in sorted(str(m) for m in handler.http_methods):
             operation: Object = {
                 "summary": " ".join(summary.split()),
@@ -101,11 +108,19 @@ def operations(handler: object) -> Iterator[tuple[str, str, Object]]:
                 "operationId": f"{handler.fn.__name__}_{method.lower()}_{re.sub(r'[^a-z0-9]+', '_', path.lower())}",
                 "tags": [path.split("/")[1] or "root"],
                 "parameters": [
-                    {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                    {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
                     for name in re.findall(r"\{(\w+)\}", path)
-                ],
+                ]
+                + query_parameters(path, handler.fn.__name__),
                 "responses": {"2XX": {"description": "Done."}, "4XX": ERROR},
             }
+            if (body := request_body(path, handler.fn.__name__)) is not None:
+                operation["requestBody"] = body
             if guard in SECURITY:
                 operation["security"] = list(SECURITY[guard])
             yield path, method.lower(), operation
+
+
+def _address(path: str) -> str:
+    """The path of a route as it is called: some end with a slash (spec/01 §1.6)."""
+    return path + "/" if path in ("/data", "/data/{doctype}", "/files") else path
