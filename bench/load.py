@@ -32,41 +32,53 @@ class Wire:
 
 async def requests_during(
     seconds: float, connections: int, url: str, make: Callable[[int], Wire], *, port: int | None = None
-) -> int:
-    """Send requests as fast as they are answered; gives how many were. Raises AssertionError for one that failed.
+) -> list[float]:
+    """Send requests as fast as they are answered; gives how many seconds each took. Raises AssertionError for one that
+    failed.
 
     `make` gives the request of a number. `port` when it is not that of the URL."""
     host = urlsplit(url).netloc
     at = port or urlsplit(url).port or 80
     end = time.monotonic() + seconds
     numbers = iter(range(1 << 60))
-    done = 0
+    took: list[float] = []
 
     async def one() -> None:
-        nonlocal done
-        reader, writer = await asyncio.open_connection("127.0.0.1", at)
+        reader, writer = await asyncio.open_connection("127.0.0.1", at, limit=1 << 20)
         try:
             while time.monotonic() < end:
+                started = time.monotonic()
                 writer.write(make(next(numbers)).encode(host))
                 await _answer(reader)
-                done += 1
+                took.append(time.monotonic() - started)
         finally:
             writer.close()
 
     await asyncio.gather(*(one() for _ in range(connections)))
-    return done
+    return took
 
 
 async def _answer(reader: asyncio.StreamReader) -> None:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     status = int(head[9:12])
     if b"transfer-encoding: chunked" in head:
-        body = b""
+        body = b"(in pieces)"
         while size := int((await reader.readuntil(b"\r\n")), 16):
-            body += (await reader.readexactly(size + 2))[:-2]
+            await reader.readexactly(size + 2)
         await reader.readexactly(2)
     else:
         start = head.find(b"content-length: ")
         length = int(head[start + 16 : head.find(b"\r\n", start)]) if start >= 0 else 0
-        body = await reader.readexactly(length)
+        body = await _read(reader, length)
     assert 200 <= status < 300, f"{status}: {body[:300]!r}"
+
+
+async def _read(reader: asyncio.StreamReader, length: int) -> bytes:
+    """The first bytes of a body, which is read to its end."""
+    body = b""
+    while length:
+        piece = await reader.read(min(length, 1 << 20))
+        assert piece, "the answer breaks off"
+        length -= len(piece)
+        body = body or piece
+    return body

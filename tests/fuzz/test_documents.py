@@ -21,7 +21,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -29,7 +28,7 @@ from tests.federation.processes import Server
 from tests.fuzz.model import History, generation
 
 EXAMPLES, STEPS = 12, 25
-MOST_KILLS = 1  # of one history
+MOST_LIVES = 6  # of the server process
 IDS = ("a", "b", "c/d", "É")
 
 numbers = itertools.count(1)
@@ -92,7 +91,6 @@ class Documents(RuleBasedStateMachine):
     def begin(self) -> None:
         self.doctype = f"io.cozy.tests.fuzz{next(numbers)}"
         self.histories = {id: History() for id in IDS}
-        self.kills = 0
         self.sequence = 0
         assert self.call("PUT", "/").status_code == 201
 
@@ -181,11 +179,9 @@ class Documents(RuleBasedStateMachine):
             assert (answer.status_code, answer.json()) == (201, [])
         history.graft(path, body, deleted=deletes)
 
-    @precondition(lambda self: self.kills < MOST_KILLS)
-    @rule(often=st.integers(0, 9))
-    def kill(self, often: int) -> None:
-        if often == 0:
-            self.kills += 1
+    @rule()
+    def kill(self) -> None:
+        if self.account.server.lives < MOST_LIVES:
             self.account.kill()
 
     # -- what must hold
@@ -284,4 +280,5 @@ def test_random_histories_of_documents(account: Account) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert account.server.lives > 1, "it was never killed"
     assert account.server.errors == []

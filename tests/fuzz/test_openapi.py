@@ -18,7 +18,7 @@ from tests.servers import Person, RunningServer
 
 from inglenook.web.openapi import document
 
-EXAMPLES = 12  # requests of each operation
+EXAMPLES = 8  # requests of each operation
 CONFORMS = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
 BINARY = ("thumbnails", "/download", "/archive/{")  # answers that are contents
 DOCTYPES = ("io.cozy.tests.fuzz", "io.cozy.tests.fuzz", "io.cozy.tests.other", "io.cozy.files", "io.cozy.sharings")
