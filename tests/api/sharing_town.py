@@ -373,6 +373,12 @@ class Scripted:
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]["attributes"]["access_token"]["access_token"]
 
+    def answer_again(self, owner: Person, sharing: str, index: int = 1, **more: Any) -> str:
+        """Answer with more than the first time; gives the new token to call the owner."""
+        answer = self.answer(owner, sharing, state_of(owner, sharing, index), **more)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]["attributes"]["access_token"]["access_token"]
+
     def invites(self, person: Person, sharing: str, description: str = "From afar", **more: Any) -> httpx.Response:
         """Send a request as the server of an owner."""
         sent = {

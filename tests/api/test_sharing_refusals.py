@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.api.sharing_town import ALL, Scripted, Town, attributes, contact, fay, people, share, town
+from tests.api.sharing_town import ALL, Scripted, Town, attributes, contact, fay, folder, people, rule, share, town
 from tests.servers import Person
 
 __all__ = ["fay", "town"]
@@ -163,3 +163,24 @@ def test_a_request_with_a_strange_id_is_refused_or_stored_as_it_is(town: Town, f
 
 def test_a_huge_request_is_refused(town: Town, fay: Scripted) -> None:
     assert fay.invites(town.carol, "huge", "x" * 3_000_000).status_code == 413
+
+
+@pytest.mark.parametrize("kind", ["banana", "Directory"])
+def test_a_drive_is_a_directory_or_a_file(town: Town, fay: Scripted, kind: str) -> None:
+    alice = town.alice
+    shared = folder(alice, f"Drive {kind}")
+    attributes = {"drive": True, "drive_root_type": kind, "rules": [rule(shared, doctype="io.cozy.files")]}
+    relationships = people(contact(alice, f"drive{kind}"))
+    answer = alice.post(
+        "/sharings/", *ALL, json_body={"data": {"attributes": attributes, "relationships": relationships}}
+    )
+    assert (answer.status_code, answer.json()["errors"][0]["detail"]) == (400, "A rule is invalid")
+    assert fay.invites(town.bob, f"drive-{kind}", drive=True, drive_root_type=kind).status_code == 400
+
+
+def test_an_avatar_out_of_reach_is_made_of_initials(town: Town) -> None:
+    alice = town.alice
+    sharing = share(alice, people(contact(alice, "away", url="http://away.localhost:1")))
+    for query in ("", "?fallback=404"):
+        shown = alice.get(f"/sharings/{sharing}/recipients/1/avatar{query}")
+        assert (shown.status_code, shown.headers["content-type"]) == (200, "image/svg+xml")

@@ -15,6 +15,7 @@ import structlog
 
 from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
+from inglenook.replication.link_state import forget_nudge, nudged
 from inglenook.replication.room import Room
 from inglenook.replication.sender import Sender
 from inglenook.replication.setup import set_up
@@ -125,6 +126,9 @@ class ReplicationEngine:
         if seq != watched.sharings_seq:
             await self._follow_sharings(watched)
             watched.sharings_seq = seq
+        for sharing_id, index in await store.read(nudged):
+            self.wake(watched.instance.prefix, sharing_id, index)
+            await store.write(lambda tx, at=(sharing_id, index): forget_nudge(tx, *at))
         ids = {sid for sid, _ in watched.senders}
         if not ids:
             return

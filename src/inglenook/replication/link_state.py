@@ -7,6 +7,7 @@ import msgspec
 from inglenook.storage.documents.contract import Reader, Record, Writer
 
 KIND = "sharing-link"
+NUDGE = "sharing-nudge"
 
 
 class LinkState(msgspec.Struct, omit_defaults=True):
@@ -55,3 +56,19 @@ def load_state(view: Reader, sharing_id: str, index: int) -> LinkState:
 def save_state(tx: Writer, sharing_id: str, index: int, state: LinkState) -> None:
     """Remember the state of the line to a member."""
     tx.put_record(KIND, f"{sharing_id}/{index}", msgspec.to_builtins(state))
+
+
+def nudge(tx: Writer, sharing_id: str, index: int) -> None:
+    """Let the sender of a member try at once, in whichever process it runs."""
+    tx.put_record(NUDGE, f"{sharing_id}/{index}", {})
+
+
+def nudged(view: Reader, limit: int = 100) -> list[tuple[str, int]]:
+    """The members whose sender shall try at once."""
+    found = (record.id.rpartition("/") for record in view.records(NUDGE, limit=limit))
+    return [(sharing_id, int(index)) for sharing_id, _, index in found]
+
+
+def forget_nudge(tx: Writer, sharing_id: str, index: int) -> None:
+    """The sender has been woken."""
+    tx.delete_record(NUDGE, f"{sharing_id}/{index}")

@@ -120,6 +120,8 @@ class Sender:
                 try:
                     if failures:
                         await self._knock()
+                        self.state.succeeded(self.instance.env.clock.timestamp())
+                        await self._keep_state()
                     await self._follow()
                     failures = 0
                 except UpstreamFailed as trouble:
@@ -495,7 +497,11 @@ class Sender:
         """Move the checkpoint to where everything is done."""
         name, done = tracking.checkpoint_of(self.sharing_id, self.index), progress.done
         if await self.instance.store.read(lambda view: view.checkpoint(name)) < done:
-            await self.instance.store.write(lambda tx: tx.set_checkpoint(name, done))
+            await self.instance.store.write(lambda tx: self._keep_progress(tx, name, done))
+
+    def _keep_progress(self, tx: Writer, name: str, done: int) -> None:
+        tx.set_checkpoint(name, done)
+        save_state(tx, self.sharing_id, self.index, self.state)
 
     async def _caught_up(self, sharing: Sharing) -> None:
         """Everything is with the member: the first copy is over, and that is said (spec/05 §8.2 step 6)."""

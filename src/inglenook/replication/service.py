@@ -31,6 +31,7 @@ from inglenook.replication.exchange import (
     read_document,
     read_file,
 )
+from inglenook.replication.link_state import nudge
 from inglenook.replication.placement import recreate_folder
 from inglenook.replication.receive_documents import apply_documents
 from inglenook.replication.receive_files import apply_content, apply_metadata
@@ -186,6 +187,7 @@ async def try_refused_again(instance: Instance, sharing_id: str, index: int) -> 
     def change(tx: Writer) -> None:
         for record in tx.records(kind, limit=10_000):
             tx.put_record(kind, record.id, record.body, due=now)
+        nudge(tx, sharing_id, index)
 
     if await instance.store.read(lambda view: view.next_due(kind)) is not None:
         await instance.store.write(change)

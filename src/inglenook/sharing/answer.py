@@ -316,8 +316,11 @@ def _read_reply(response: PeerResponse) -> Answer:
 
 
 def load_pending(view: Reader, sharing_id: str) -> Sharing | None:
-    """A request that the local user may look at: known, of somebody else, with at least two members."""
+    """A request that the local user may look at: known, of somebody else, with at least two members, not ended."""
     sharing = documents.get(view, sharing_id)
     if sharing is None or sharing.owner or len(sharing.members) < 2:
+        return None
+    me = sharing.me()
+    if me is not None and sharing.members[me].status == State.REVOKED:
         return None
     return sharing

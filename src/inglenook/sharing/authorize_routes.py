@@ -11,10 +11,12 @@ from inglenook.identity.csrf import Csrf
 from inglenook.identity.instance import Instance
 from inglenook.identity.translations import translate
 from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, UpstreamFailed
-from inglenook.sharing import answer, bodies, documents, landing, requests, rights, shortcuts
+from inglenook.sharing import answer, bodies, documents, landing, requests, revocation, rights, shortcuts
 from inglenook.sharing.answer import OwnerRefused
 from inglenook.sharing.client_routes import Http
 from inglenook.sharing.documents import ORGANIZATIONS, Sharing
+from inglenook.sharing.handshake import give_notice
+from inglenook.sharing.revocation import Ending
 from inglenook.storage.documents.contract import Writer
 from inglenook.wire import SESSION, Answer, redirect
 
@@ -71,6 +73,33 @@ async def agree(request: Http, instance: Instance, caller: Caller) -> Answer:
     except (UpstreamFailed, BadRequest, NotFound) as error:
         return protection.protect(_failed(caller, error))
     return protection.protect(redirect(await landing.after_consent(instance, sharing, caller.domain)))
+
+
+@post("/auth/authorize/sharing/{sharing_id:str}/decline", opt={"guard": SESSION}, status_code=200)
+async def decline(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
+    """The no of the local user: the request goes, and the owner's server is told (spec/08 §10.5)."""
+    protection = Csrf(caller)
+    fields = await forms.read_fields(request)
+    protection.check(fields)
+    if await caller.session() is None:
+        return protection.protect(_login_required(caller))
+    state = fields.get("state", "")
+
+    def write(tx: Writer) -> str:
+        sharing = answer.load_pending(tx, sharing_id)
+        if sharing is None or sharing.active:
+            return ""
+        owner = sharing.members[0].public_name or sharing.members[0].display_name
+        revocation.leave(tx, Ending.of(instance), sharing, state=state)
+        return owner
+
+    owner = await instance.store.write(write)
+    if not owner:
+        return protection.protect(_not_available(caller))
+    await give_notice(instance, sharing_id)
+    return protection.protect(
+        pages.page(caller, "sharing_declined.html", owner=owner, address=instance.app_url("home"))
+    )
 
 
 @get("/auth/authorize/sharing/{sharing_id:str}/cancel", opt={"guard": SESSION})
@@ -175,4 +204,4 @@ def _login_required(caller: Caller) -> Answer:
     return pages.error_page(caller, 401, translate(caller.instance.locale, "login.required"))
 
 
-ROUTES = [ask, agree, cancel]
+ROUTES = [ask, agree, decline, cancel]

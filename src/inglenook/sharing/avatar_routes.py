@@ -29,12 +29,15 @@ async def avatar(sharing_id: str, index: str, request: Http, instance: Instance)
     member = sharing.members[int(index)]
     if documents.same_instance(member.instance, instance.origin):
         return await _own(instance, member)
-    found = await _from_server(instance, member) if member.instance else None
-    if found is not None:
-        return found
-    if member.instance and request.query_params.get("fallback") == "404":
+    if not member.instance:
+        return _initials(member)
+    try:
+        found = await _from_server(instance, member)
+    except UpstreamFailed:
+        return _initials(member)
+    if found is None and request.query_params.get("fallback") == "404":
         raise NotFound("There is no picture")
-    return _initials(member)
+    return found or _initials(member)
 
 
 async def _own(instance: Instance, member: Member) -> Answer:
@@ -51,11 +54,9 @@ async def _own(instance: Instance, member: Member) -> Answer:
 
 
 async def _from_server(instance: Instance, member: Member) -> Answer | None:
+    """The picture that his server has; None when it has none. Raises UpstreamFailed."""
     url = f"{documents.origin_of(member.instance)}/public/avatar?fallback=404"
-    try:
-        response = await instance.peers.request("GET", url, timeout=TIME_OUT, max_body=LARGEST)
-    except UpstreamFailed:
-        return None
+    response = await instance.peers.request("GET", url, timeout=TIME_OUT, max_body=LARGEST)
     mime = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not response.ok or not mime.startswith("image/"):
         return None

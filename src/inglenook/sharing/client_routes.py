@@ -203,6 +203,11 @@ def member_index(sharing: Sharing, text: str) -> int:
     return _index(text, 1, len(sharing.members))
 
 
+def member_index_or_owner(sharing: Sharing, text: str) -> int:
+    """The member of a path to whom something may wait: on a recipient the owner too. Raises InvalidParameter."""
+    return _index(text, 1 if sharing.owner else 0, len(sharing.members))
+
+
 def group_index(sharing: Sharing, text: str) -> int:
     """The group of a path. Raises InvalidParameter `index`, BadRequest on a recipient."""
     if not sharing.owner:

@@ -171,7 +171,7 @@ def _on_owner(tx: Writer, instance: Instance, sharing_id: str, data: Followed) -
     for group in _places(sharing, data.removed, added_by=0):
         at = members.find_known_member(sharing, data.email, data.instance)
         if at is not None:
-            revocation.take_out_of_group(tx, instance, sharing, group, at)
+            revocation.take_out_of_group(tx, instance, sharing, group, at, rest=0.0)
     return invited
 
 

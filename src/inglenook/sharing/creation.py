@@ -69,6 +69,7 @@ async def create(instance: Instance, permit: Permit, wanted: Wanted, invited: Se
         if not wanted.rules:
             raise BadRequest(NO_RULES)
         sharing.rules = rules.validate(wanted.rules)
+        documents.check_drive_root_type(sharing.drive, wanted.drive_root_type or "")
         if not sharing.drive and len(sharing.members) < 2:
             raise BadRequest(NO_RECIPIENT)
         if sharing.drive:

@@ -106,7 +106,7 @@ async def take_delegated(instance: Instance, sharing_id: str, caller: int, deleg
                 concerned.append(added.index)
             elif new.email:
                 sharing.members[added.index].status = FIRST_STATE_BY_RECIPIENT
-            if key := new.instance or new.email:
+            if key := person.instance or person.email:  # as the member's server knows him
                 states[key] = added.state
         return states, store_added(tx, instance, sharing, concerned)
 

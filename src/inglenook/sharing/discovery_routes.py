@@ -116,6 +116,7 @@ def _form(
         slug=typed or slug,
         address_domain=domain,
         error=translate(locale, error) if error else "",
+        may_decline=sharing.owner,
     )
 
 

@@ -28,6 +28,8 @@ ORGANIZATIONS = "com.bitwarden.organizations"
 
 WRONG_STATE = "Sharing is not in the expected state"
 NO_MEMBER = "The member was not found"
+INVALID_RULE = "A rule is invalid"
+DRIVE_ROOT_TYPES = ("", "directory", "file")
 ALREADY_ACCEPTED = "Sharing already accepted by this recipient"
 
 Body = dict[str, Any]
@@ -86,7 +88,10 @@ class Credentials(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Member(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A person of the sharing (spec/04 §2.2). `name` comes from the local address book and never leaves."""
+    """A person of the sharing (spec/04 §2.2). `name` comes from the local address book and never leaves.
+
+    `declined_at` is when an invitation was declined (RFC 3339, spec/08 §10.5), `asked_at` when a reader has asked for
+    more rights (spec/11 §5)."""
 
     status: str
     name: str = ""
@@ -96,6 +101,8 @@ class Member(msgspec.Struct, kw_only=True, omit_defaults=True):
     read_only: bool = False
     only_in_groups: bool = False
     groups: list[int] = []
+    declined_at: str = ""
+    asked_at: str = ""
     unknown: Body = {}
 
     @property
@@ -298,6 +305,12 @@ def resource(sharing: Sharing, shared_docs: list[dict[str, str]] | None = None) 
         links={"self": f"/sharings/{sharing.id}"},
         relationships={"shared_docs": {"data": shared_docs}},
     )
+
+
+def check_drive_root_type(drive: bool, kind: str) -> None:
+    """Whether a drive says of its root what it can be (spec/04 §3). Raises BadRequest."""
+    if drive and kind not in DRIVE_ROOT_TYPES:
+        raise BadRequest(INVALID_RULE)
 
 
 def already_accepted() -> Conflict:

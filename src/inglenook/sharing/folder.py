@@ -12,7 +12,7 @@ from inglenook.files.fixed_directories import ensure_fixed_directory, translated
 from inglenook.files.indexes import REFERENCES, reference_prefix
 from inglenook.files.references import add_references, remove_references
 from inglenook.files.stamps import Stamp
-from inglenook.files.store import create_item, update_item
+from inglenook.files.store import create_item, delete_item, update_item
 from inglenook.files.tree import Lineage
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import Conflict, NotFound
@@ -90,6 +90,9 @@ def keep_after_end(tx: Writer, sharing: Sharing, stamp: Stamp, locale: str) -> N
     """A recipient's folder when the sharing has ended: it stays with its files, without the reference, and its name
     says so. What is in the trash, or a single file, is not renamed."""
     for item in referring_items(tx, sharing):
+        if item.klass == "shortcut":
+            delete_item(tx, item)
+            continue
         freed = remove_references(tx, item, [sharing.reference], stamp)
         is_root = freed.is_directory and (found := sharing.root_rule()) is not None and not found.mime
         if not is_root or Lineage(tx).in_trash(freed) or freed.id == SHARED_WITH_ME_ID:

@@ -6,8 +6,10 @@
     describe        the description                                      the member keeps the old one
     revoke-notice   tells a member that it is over                       his credentials are dead all the same
     leave-notice    tells the owner that the local user has left         the owner still lists him
+    refusal-notice  tells the owner that the local user has declined     the owner goes on waiting
     follow-contact  a contact entered or left a group of the sharing     nothing changes
     rename-group    a group of the sharing has a new name                the old name stays
+    vault-…         the vault has new keys, or lost a contact            the sharing of passwords goes on
     send-key        tells the owner of an organization our public key    he cannot confirm us
     auto-accept     accepts a drive from somebody who is trusted         the drive waits for its user
 
@@ -30,6 +32,7 @@ from inglenook.sharing import (
     revocation,
     steps,
     trust,
+    vault,
 )
 from inglenook.sharing.steps import Step
 
@@ -39,13 +42,16 @@ STEPS: Mapping[str, Step] = {
     description.STEP: description.LINE,
     revocation.REVOKE_NOTICE: revocation.REVOKE_LINE,
     revocation.LEAVE_NOTICE: revocation.LEAVE_LINE,
+    revocation.REFUSAL_NOTICE: revocation.REFUSAL_LINE,
     contact_groups.FOLLOW: contact_groups.FOLLOW_LINE,
     contact_groups.RENAME: contact_groups.RENAME_LINE,
     organizations.STEP: organizations.LINE,
     trust.STEP: trust.LINE,
+    vault.CONTACT_GONE: vault.CONTACT_LINE,
+    vault.KEYS_REPLACED: vault.KEYS_LINE,
 }
 
-NOTICES = (revocation.REVOKE_NOTICE, revocation.LEAVE_NOTICE)
+NOTICES = (revocation.REVOKE_NOTICE, revocation.LEAVE_NOTICE, revocation.REFUSAL_NOTICE)
 PATIENCE = 2.0  # seconds that a person waits for other servers to hear that it is over
 
 _under_way: set[asyncio.Task[object]] = set()

@@ -6,9 +6,6 @@ and it waits for a member whose server is away.
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
-
 import msgspec
 
 from inglenook.contacts import address_book
@@ -17,7 +14,7 @@ from inglenook.kernel.errors import BadRequest
 from inglenook.kernel.jsonapi import MALFORMED
 from inglenook.kernel.members import State
 from inglenook.sharing import attempts, bodies, documents, links, preview, shortcuts, steps
-from inglenook.sharing.documents import FILES, WRONG_STATE, Body, Member, Sharing
+from inglenook.sharing.documents import WRONG_STATE, Body, Member, Sharing
 from inglenook.sharing.members import MAX_MEMBERS, STATUSES
 from inglenook.sharing.steps import Claim, Outcome
 from inglenook.storage.documents.contract import Reader, Writer
@@ -132,10 +129,4 @@ def take(tx: Writer, sharing_id: str, listed: Listed) -> None:
 
 def code_of_shortcut(view: Reader, sharing: Sharing) -> str:
     """The preview code in the shortcut of a sharing that was not answered yet: the owner tells the list by it."""
-    item = shortcuts.existing(view, sharing)
-    content = view.content(FILES, item.id) if item is not None else None
-    data = view.content_bytes(content.sha256) if content is not None else None
-    if data is None:
-        return ""
-    query: dict[str, list[Any]] = parse_qs(urlsplit(shortcuts.url_of(data)).query)
-    return str(query.get("sharecode", [""])[0])
+    return shortcuts.secrets_of(view, sharing).get("sharecode", "")

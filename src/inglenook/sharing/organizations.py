@@ -14,11 +14,10 @@ import msgspec
 from inglenook.identity import letters
 from inglenook.identity.instance import SETTINGS, VAULT_SETTINGS, Instance
 from inglenook.kernel import jsonapi
-from inglenook.kernel.collation import raw_key
 from inglenook.sharing import attempts, documents, links, rights, steps
-from inglenook.sharing.documents import BY_DOCTYPE, ORGANIZATIONS, Body, Member, Sharing
+from inglenook.sharing.documents import ORGANIZATIONS, Body, Member, Sharing
 from inglenook.sharing.steps import Claim, Outcome
-from inglenook.storage.documents.contract import Change, Document, Reader, Writer
+from inglenook.storage.documents.contract import Document, Reader, Writer
 from inglenook.wire import JSONAPI
 
 CONTACTS = "com.bitwarden.contacts"
@@ -70,26 +69,7 @@ def take_key(tx: Writer, instance: Instance, sharing: Sharing, index: int, sent:
         letters.post(tx, "sharing_to_confirm", values, instance.env.clock.now().timestamp())
 
 
-# -- the local user has got keys
-
-
-def follow_keys(tx: Writer, change: Change) -> None:
-    """The store's hook: the first keys of the local user are told to the owners of his shared organizations."""
-    if change.new.doctype != SETTINGS or change.new.id != VAULT_SETTINGS or change.new.deleted:
-        return
-    had = change.old.body.get("public_key") if change.old is not None else None
-    if had or not change.new.body.get("public_key"):
-        return
-    for sharing in reading_organizations(tx):
-        if sharing.active and not sharing.owner:
-            steps.queue(tx, 0.0, STEP, sharing.id, 0, instance=sharing.members[0].instance)
-
-
-def reading_organizations(view: Reader) -> list[Sharing]:
-    """The sharings about password organizations."""
-    key = raw_key(ORGANIZATIONS)
-    found = view.index_docs(BY_DOCTYPE, start=key, end=key + b"\0", limit=MOST)
-    return [documents.of_document(document) for _, document in found]
+# -- the local user has got keys (`vault` says when)
 
 
 async def send_key(instance: Instance, claim: Claim) -> Outcome:

@@ -15,7 +15,7 @@ from inglenook.identity import forms
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
-from inglenook.kernel.errors import BadRequest, Forbidden, NotFound
+from inglenook.kernel.errors import AuthError, BadRequest, Forbidden, NotFound
 from inglenook.kernel.jsonapi import MALFORMED
 from inglenook.sharing import (
     answer,
@@ -266,14 +266,9 @@ async def end(sharing_id: str, instance: Instance, caller: Caller) -> Answer:
 @delete("/sharings/{sharing_id:str}/answer", opt={"guard": PEER}, status_code=200)
 async def take_leave(sharing_id: str, instance: Instance, caller: Caller) -> Answer:
     """A member's server tells that he leaves; who may only read may leave as well (spec/04 §30.3)."""
-    permit = await caller.permit()
-    if permit.kind == "share-interact":
-        sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
-        if permit.sharing_id != sharing_id or not sharing.drive:
-            raise Forbidden
-        index = preview.member_of_key(sharing, permit.member_key)
-        if index is None:
-            raise NotFound(NO_MEMBER)
+    known = await instance.store.read(lambda view: documents.get(view, sharing_id))
+    if known is not None and known.drive and known.owner:
+        sharing, index = known, await _member_of_drive(caller, known)
     else:
         sharing, index = await require_peer(caller, sharing_id, "GET")
     if not sharing.owner:
@@ -285,6 +280,22 @@ async def take_leave(sharing_id: str, instance: Instance, caller: Caller) -> Ans
 
     await instance.store.write(write)
     return no_content()
+
+
+async def _member_of_drive(caller: Caller, sharing: Sharing) -> int:
+    """Who leaves a drive: the member whose code the request carries (spec/04 §19.6).
+
+    Raises Forbidden without a code, NotFound for one that nobody of the drive has."""
+    if not caller.token:
+        raise Forbidden
+    try:
+        permit = await caller.permit()
+    except AuthError as error:
+        raise NotFound(NO_MEMBER) from error
+    index = preview.member_of_key(sharing, permit.member_key) if permit.kind == "share-interact" else None
+    if index is None or permit.sharing_id != sharing.id:
+        raise NotFound(NO_MEMBER)
+    return index
 
 
 ROUTES = [

@@ -151,6 +151,19 @@ def forget_interact_code(tx: Writer, sharing: Sharing, index: int) -> None:
         tx.put(PERMISSIONS, document.id, {**document.body, "codes": codes}, rev=document.rev)
 
 
+def forget_preview_code(tx: Writer, instance: Instance, sharing: Sharing, index: int) -> None:
+    """Take a member's preview code out of the preview permission."""
+    document = live_preview(tx, instance, sharing.id)
+    if document is None:
+        return
+    gone = key_of(sharing, index)
+    kept = {
+        name: {key: code for key, code in document.body.get(name, {}).items() if key != gone}
+        for name in ("codes", "shortcodes")
+    }
+    tx.put(PERMISSIONS, document.id, {**document.body, **kept}, rev=document.rev)
+
+
 def interact_id(sharing_id: str) -> str:
     """The id of the one interact permission of a sharing."""
     return f"{INTERACT}-{sharing_id}"

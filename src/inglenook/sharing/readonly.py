@@ -87,6 +87,7 @@ def _prepare(tx: Writer, instance: Instance, sharing_id: str, index: int, read_o
         return None
     if member.status in WAITING:
         member.read_only = read_only
+        member.asked_at = ""
         documents.save(tx, sharing)
         members_list.queue(tx, instance, sharing)
         return None
@@ -115,6 +116,7 @@ def _agreed(tx: Writer, instance: Instance, sharing_id: str, index: int, client_
     clients.delete_client(tx, credentials.inbound_client_id)
     credentials.inbound_client_id, credentials.next_client_id = client_id, ""
     member.read_only = read_only
+    member.asked_at = ""
     documents.save(tx, sharing)
     members_list.queue(tx, instance, sharing)
 

@@ -144,6 +144,7 @@ def parse(body: bytes, path_id: str) -> Request:
     except msgspec.ValidationError as error:
         raise BadRequest(jsonapi.MALFORMED) from error
     sharing.rules = rules.validate(sharing.rules)
+    documents.check_drive_root_type(sharing.drive, sharing.drive_root_type)
     if not sharing.drive and len(sharing.members) < 2:
         raise BadRequest(NO_RECIPIENT)
     if any(member.status not in STATUSES for member in sharing.members):

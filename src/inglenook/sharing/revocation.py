@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from inglenook.environment import Environment
 from inglenook.files.stamps import Stamp
 from inglenook.identity import clients, sessions
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, NotFound
-from inglenook.kernel.members import Event, State, next_state
+from inglenook.kernel.members import WAITING, Event, State, next_state
 from inglenook.peers.peers import PeerLink, TokensChanged
 from inglenook.sharing import (
     attempts,
@@ -35,9 +37,11 @@ from inglenook.sharing import (
 from inglenook.sharing.documents import DOCTYPE, NO_MEMBER, WRONG_STATE, Credentials, Sharing
 from inglenook.sharing.steps import Claim, Outcome
 from inglenook.storage.documents.contract import Writer
+from inglenook.wire import JSON
 
 REVOKE_NOTICE = "revoke-notice"
 LEAVE_NOTICE = "leave-notice"
+REFUSAL_NOTICE = "refusal-notice"
 REST = 20.0
 
 
@@ -54,9 +58,9 @@ class Ending:
     rest: float = 0.0
 
     @classmethod
-    def of(cls, instance: Instance) -> Ending:
-        """That of an instance, whose route sends the notices."""
-        return cls(instance.env.clock.timestamp(), instance.locale, rest=REST)
+    def of(cls, instance: Instance, *, rest: float = REST) -> Ending:
+        """That of an instance, whose route sends the notices; without rest they leave by themselves."""
+        return cls(instance.env.clock.timestamp(), instance.locale, rest=rest)
 
     @property
     def stamp(self) -> Stamp:
@@ -103,21 +107,37 @@ def end(tx: Writer, ending: Ending, sharing: Sharing) -> None:
         tx.delete(DOCTYPE, sharing.id, sharing.rev)
 
 
-def revoke_member(tx: Writer, instance: Instance, sharing: Sharing, index: int) -> None:
-    """End a sharing for one member, whose server is told; the others learn of it (spec/04 §19.2)."""
+def revoke_member(tx: Writer, instance: Instance, sharing: Sharing, index: int, *, rest: float = REST) -> None:
+    """End a sharing for one member, whose server is told (`rest`: see `Ending`); the others learn of it (spec/04
+    §19.2)."""
     sharing.require_owner()
     _check_index(sharing, index)
-    ending = Ending.of(instance)
+    ending = Ending.of(instance, rest=rest)
     _revoke(tx, ending, sharing, index, tell=True)
     _go_on_without(tx, instance, ending, sharing)
 
 
 def take_leave_of(tx: Writer, instance: Instance, sharing: Sharing, index: int) -> None:
-    """A member's server has told that he leaves (spec/04 §19.6): the same, without telling him."""
+    """A member's server has told that he leaves (spec/04 §19.6): the same, without telling him. Who had not answered
+    yet has declined."""
     sharing.require_owner()
     _check_index(sharing, index)
     ending = Ending.of(instance)
+    if sharing.members[index].status in WAITING:
+        sharing.members[index].declined_at = ending.now
     _revoke(tx, ending, sharing, index, tell=False)
+    _go_on_without(tx, instance, ending, sharing)
+
+
+def take_refusal_of(tx: Writer, instance: Instance, sharing: Sharing, index: int) -> None:
+    """An invited person has declined (spec/08 §10.5): he is out, and his links and codes with him; the owner can
+    invite him again."""
+    sharing.require_owner()
+    _check_index(sharing, index)
+    ending = Ending.of(instance)
+    preview.forget_preview_code(tx, instance, sharing, index)
+    _revoke(tx, ending, sharing, index, tell=False)
+    sharing.members[index].declined_at = ending.now
     _go_on_without(tx, instance, ending, sharing)
 
 
@@ -132,11 +152,13 @@ def revoke_group(tx: Writer, instance: Instance, sharing: Sharing, group: int) -
     _go_on_without(tx, instance, ending, sharing)
 
 
-def take_out_of_group(tx: Writer, instance: Instance, sharing: Sharing, group: int, index: int) -> None:
+def take_out_of_group(
+    tx: Writer, instance: Instance, sharing: Sharing, group: int, index: int, *, rest: float = REST
+) -> None:
     """A person is in a group no more; who was there through groups alone goes (spec/04 §17.6)."""
     _check_index(sharing, index)
     if members.leave_group(sharing.members[index], group):
-        revoke_member(tx, instance, sharing, index)
+        revoke_member(tx, instance, sharing, index, rest=rest)
     else:
         documents.save(tx, sharing)
         members_list.queue(tx, instance, sharing)
@@ -201,11 +223,19 @@ def _check_index(sharing: Sharing, index: int) -> None:
 # -- the recipient's side
 
 
-def leave(tx: Writer, ending: Ending, sharing: Sharing) -> None:
-    """The local user leaves: the owner is told, the files stay (spec/04 §19.7). Raises BadRequest on the owner."""
+def leave(tx: Writer, ending: Ending, sharing: Sharing, *, state: str = "") -> None:
+    """The local user leaves: the owner is told, the files stay (spec/04 §19.7). Who has not answered yet declines;
+    `state` is that of the invitation, when it is at hand. Raises BadRequest on the owner."""
     if sharing.owner:
         raise BadRequest(WRONG_STATE)
-    _queue_notice(tx, ending, sharing, 0, LEAVE_NOTICE)
+    me = sharing.me()
+    declines = not sharing.active and me is not None and sharing.members[me].status in WAITING
+    if me is not None and declines:
+        sharing.members[me].declined_at = ending.now
+    if declines and not sharing.drive:
+        _queue_refusal(tx, ending, sharing, state)
+    else:
+        _queue_notice(tx, ending, sharing, 0, LEAVE_NOTICE)
     if sharing.members:
         sharing.members[0].status = State.REVOKED
     _forget_owner(tx, ending, sharing)
@@ -270,6 +300,30 @@ def _queue_notice(tx: Writer, ending: Ending, sharing: Sharing, index: int, step
     steps.queue(tx, ending.seconds, step, sharing.id, index, instance=where, rest=ending.rest, mark=mark, data=data)
 
 
+def _queue_refusal(tx: Writer, ending: Ending, sharing: Sharing, state: str) -> None:
+    """Tell the owner's server that the local user declines; what proves it is in the invitation."""
+    where = documents.origin_of(sharing.members[0].instance)
+    proof = {"state": state} if state else shortcuts.secrets_of(tx, sharing)
+    if where and proof:
+        steps.queue(
+            tx, ending.seconds, REFUSAL_NOTICE, sharing.id, 0, instance=where, rest=ending.rest, mark=sharing.rev,
+            data={"instance": where, "proof": proof},
+        )  # fmt: skip
+
+
+async def send_refusal(instance: Instance, claim: Claim) -> Outcome:
+    """Tell the owner's server that the local user has declined. A server of another make does not know of it: its
+    user goes on seeing the invitation as unanswered."""
+    told = claim.waiting.data
+    response = await instance.peers.request(
+        "POST",
+        f"{told['instance']}/sharings/{claim.waiting.sharing}/refusal",
+        headers={"Accept": JSON, "Content-Type": JSON},
+        body=msgspec.json.encode(told["proof"]),
+    )
+    return attempts.judge(response.status)
+
+
 async def send_notice(instance: Instance, claim: Claim) -> Outcome:
     """Tell the other server that it is over."""
     waiting = claim.waiting
@@ -301,4 +355,10 @@ LEAVE_LINE = steps.Step(
     send_notice,
     on_refused="the owner's server takes nothing from us any more",
     on_given_up="the owner still lists the local user as a member",
+)
+REFUSAL_LINE = steps.Step(
+    send_refusal,
+    give_up_after=7 * steps.DAY,
+    on_refused="the owner goes on waiting for an answer",
+    on_given_up="the owner goes on waiting for an answer",
 )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from inglenook.sharing import (
+    access_routes,
     authorize_routes,
     avatar_routes,
     client_routes,
     discovery_routes,
     peer_routes,
+    refusal_routes,
     shortcut_routes,
 )
 
@@ -19,5 +21,7 @@ ROUTES: list[Any] = [
     *discovery_routes.ROUTES,
     *authorize_routes.ROUTES,
     *avatar_routes.ROUTES,
+    *refusal_routes.ROUTES,
+    *access_routes.ROUTES,
     *shortcut_routes.ROUTES,
 ]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from inglenook.files import tree
 from inglenook.files.documents import FILES, SHORTCUT_MIME, Item
@@ -14,6 +15,7 @@ from inglenook.files.store import create_item, delete_item, update_item
 from inglenook.files.tree import Lineage
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, Conflict, InvalidParameter
+from inglenook.kernel.mime import class_of_mime
 from inglenook.kernel.names import check_name
 from inglenook.sharing import documents
 from inglenook.sharing.documents import DOCTYPE, Sharing
@@ -102,6 +104,15 @@ def existing(view: Reader, sharing: Sharing) -> Item | None:
     return item
 
 
+def secrets_of(view: Reader, sharing: Sharing) -> dict[str, str]:
+    """What the address in the shortcut of a sharing carries of the invitation: its state, or a preview code."""
+    item = existing(view, sharing)
+    content = view.content(FILES, item.id) if item is not None else None
+    data = view.content_bytes(content.sha256) if content is not None else None
+    query = parse_qs(urlsplit(url_of(data)).query) if data is not None else {}
+    return {name: query[name][0] for name in ("state", "sharecode") if query.get(name)}
+
+
 def remove(tx: Writer, sharing: Sharing) -> str:
     """Destroy the shortcut of a sharing; gives the id of its folder, empty when there was no shortcut. The caller
     saves the sharing, whose `shortcut_id` is cleared."""
@@ -181,6 +192,9 @@ def _metadata(sharing: Sharing, status: str) -> dict[str, Any]:
     if sharing.drive:
         target["_type"] = FILES
         target["drive_root_type"] = sharing.drive_root_type or "directory"
+        del target["mime"]
+        if sharing.drive_root_type == "file" and rule.mime:
+            target["mime"], target["class"] = rule.mime, class_of_mime(rule.mime)
     return {"extractor_version": 2, "sharing": {"status": status}, "target": target}
 
 

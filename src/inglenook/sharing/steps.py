@@ -170,6 +170,17 @@ def wake(tx: Writer, host: str, now: float, limit: int = 500) -> int:
     return woken
 
 
+def hurry(tx: Writer, sharing: str, member: int, now: float) -> int:
+    """Make the steps due that wait for a member of a sharing; gives how many."""
+    hurried = 0
+    for claim in of_sharing(tx, sharing):
+        if claim.waiting.member == member and claim.waiting.next > now:
+            claim.waiting.next = now
+            _put(tx, claim.id, claim.waiting)
+            hurried += 1
+    return hurried
+
+
 def forget(tx: Writer, sharing: str, *names: str, member: int | None = None) -> None:
     """Drop the steps of these names that wait for a sharing (and a member of it): they have lost their reason."""
     for claim in of_sharing(tx, sharing):

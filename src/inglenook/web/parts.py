@@ -20,6 +20,7 @@ import inglenook.sharing.joining
 import inglenook.sharing.reading
 import inglenook.sharing.root_changes
 import inglenook.sharing.tracking
+import inglenook.sharing.vault
 from inglenook.storage.documents.contract import Hook, Index
 from inglenook.web.collector import Collector
 
@@ -56,6 +57,7 @@ def hooks() -> list[Hook]:
         inglenook.sharing.tracking.track,
         inglenook.sharing.root_changes.follow,
         inglenook.sharing.contact_groups.follow,
+        inglenook.sharing.vault.follow,
         inglenook.files.thumbnails.forget_old,
     ]
 
@@ -77,6 +79,7 @@ def routes() -> list[Any]:
     import inglenook.moving.routes
     import inglenook.realtime.routes
     import inglenook.replication.routes
+    import inglenook.replication.status_routes
     import inglenook.sharing.routes
 
     return [
@@ -89,6 +92,7 @@ def routes() -> list[Any]:
         *inglenook.sharing.routes.ROUTES,
         *inglenook.replication.routes.ROUTES,
         *inglenook.moving.routes.ROUTES,
+        *inglenook.replication.status_routes.ROUTES,
     ]
 
 

@@ -1,14 +1,16 @@
-"""`inglenook sharings …`: members, state, and what waits to be sent and why (spec/10 §3)."""
+"""`inglenook sharings …`: share, end, and see who has what, what waits and why (spec/10 §3, spec/11 §4)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from inglenook.cli.invocation import Called, Flag
+from inglenook.cli.invocation import Called, Flag, Invocation
 
 if TYPE_CHECKING:
+    from inglenook.replication.status import MemberStatus
     from inglenook.sharing.documents import Sharing
     from inglenook.storage.documents.contract import Reader
 
@@ -16,8 +18,6 @@ app = App(name="sharings")
 
 Domain = Annotated[str, Parameter(name="--domain", help="The instance; by default that of COZY_DOMAIN.")]
 PAGE = 200
-MOST_SHOWN = 1000
-"""Documents that wait for one member, at most; beyond, only this number is told."""
 
 
 @app.command
@@ -58,24 +58,122 @@ async def ls(*, domain: Domain = "", json: Flag = False, call: Called) -> None:
 
 @app.command
 async def show(sharing_id: str, /, *, domain: Domain = "", json: Flag = False, call: Called) -> None:
-    """Show a sharing: its rules, its members, and the replication to each of them."""
+    """Show a sharing: what is shared, who has what, what waits and why, and what can be done."""
+    from inglenook.replication import status
     from inglenook.sharing import documents
 
     instance = await call.instance(domain)
 
     def read(view: Reader) -> dict[str, Any]:
         sharing = documents.load(view, sharing_id)
-        return {**_summary(sharing), "rules": _rules(sharing), "members": _members(view, sharing)}
+        told = status.of_sharing(view, instance, sharing)
+        return {**_summary(sharing), "rules": _rules(sharing), "members": _members(sharing, told)}
 
     shown = await instance.store.scan(read)
     if json:
         call.put_json(shown)
         return
-    call.put(f"{shown['description']} ({shown['id']}): {shown['role']}, {shown['state']}")
+    call.put(f"{shown['description'] or 'A sharing'} ({shown['id']}): {shown['role']}, {shown['state']}")
     for rule in shown["rules"]:
         call.put(f"  shares {rule['title']}: {rule['doctype']}, {rule['rights']}")
     for member in shown["members"]:
-        call.put(f"  {member['status']:14}{member['name']}  {member['instance']}{_link(member.get('replication'))}")
+        _show_member(call, member)
+
+
+def _show_member(call: Invocation, member: dict[str, Any]) -> None:
+    rights = ", may only read" if member["read_only"] else ""
+    call.put(f"  {member['index']}  {member['name']}  {member['instance']}  {member['status']}{rights}")
+    call.put(f"     {member['summary']}")
+    error = member["last_error"]
+    if error and error["message"] != member["summary"]:
+        call.put(f"     {error['message']}")
+    for waiting in member["waiting"]:
+        call.put(f"     waits: {waiting['what']}" + (f" ({waiting['reason']})" if waiting["reason"] else ""))
+    if member["next_try_at"]:
+        call.put(f"     next try: {member['next_try_at']}")
+    if member["advice"]:
+        call.put(f"     {member['advice']}")
+
+
+@app.command
+async def create(
+    target: str,
+    /,
+    *recipients: str,
+    domain: Domain = "",
+    read_only: list[str] | None = None,
+    description: str = "",
+    open: Flag = False,
+    json: Flag = False,
+    call: Called,
+) -> None:
+    """Share a file or folder, and invite people. Prints the id of the sharing.
+
+    Parameters
+    ----------
+    target
+        The path of the file or folder, or its id.
+    recipients
+        Mail addresses, addresses of instances (https://…), or ids of contacts and groups.
+    read_only
+        More of them, who may only read.
+    description
+        By default the name of what is shared.
+    open
+        Let the members invite others.
+    json
+        The sharing, as clients see it.
+    """
+    from inglenook.sharing import by_command, documents
+
+    instance = await call.instance(domain)
+    wish = by_command.Wish(target, tuple(recipients), tuple(read_only or ()), description, open)
+    sharing = await by_command.share(instance, wish)
+    for member in sharing.members[1:]:
+        call.say(f"{member.display_name or member.instance}: {member.status}")
+    if json:
+        call.put_json(documents.resource(sharing))
+    else:
+        call.put(sharing.id)
+
+
+@app.command
+async def revoke(
+    sharing_id: str,
+    /,
+    *,
+    domain: Domain = "",
+    member: int | None = None,
+    force: Flag = False,
+    json: Flag = False,
+    call: Called,
+) -> None:
+    """End a sharing for all or for one member, or leave one of somebody else.
+
+    Parameters
+    ----------
+    member
+        The index of the member, as `sharings show` tells it; by default the sharing ends for all.
+    force
+        Ask no question.
+    json
+        The sharing as it is afterwards.
+    """
+    from inglenook.sharing import by_command, documents
+
+    instance = await call.instance(domain)
+    sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
+    what = sharing.description or sharing.id
+    if member is not None:
+        question = f"End the sharing {what} for {sharing.member(member).display_name}?"
+    else:
+        question = f"End the sharing {what} for all?" if sharing.owner else f"Leave the sharing {what}?"
+    await call.confirm(question, force=force)
+    ended = await by_command.revoke(instance, sharing_id, member)
+    if json:
+        call.put_json(_summary(ended) if ended is not None else {"id": sharing_id, "state": "deleted"})
+    else:
+        call.say("The members are being told" if sharing.owner else "The owner is being told")
 
 
 def _summary(sharing: Sharing) -> dict[str, Any]:
@@ -102,54 +200,10 @@ def _rules(sharing: Sharing) -> list[dict[str, Any]]:
     ]
 
 
-def _members(view: Reader, sharing: Sharing) -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = []
-    for index, member in enumerate(sharing.members):
-        entry: dict[str, Any] = {
-            "index": index,
-            "name": member.display_name,
-            "email": member.email,
-            "instance": member.instance,
-            "status": member.status,
-            "read_only": member.read_only,
-        }
-        receives = index > 0 if sharing.owner else index == 0
-        if sharing.active and receives and member.instance:
-            entry["replication"] = _replication(view, sharing, index)
-        shown.append(entry)
-    return shown
+def _members(sharing: Sharing, told: Sequence[MemberStatus]) -> list[dict[str, Any]]:
+    import msgspec
 
-
-def _replication(view: Reader, sharing: Sharing, index: int) -> dict[str, Any]:
-    from inglenook.replication.link_state import Retry, load_state
-    from inglenook.sharing import tracking
-
-    state = load_state(view, sharing.id, index)
-    since = view.checkpoint(tracking.checkpoint_of(sharing.id, index))
-    waiting = len(view.record_feed(tracking.SHARED, sharing.id, since=since, limit=MOST_SHOWN))
-    retries = view.records(tracking.retry_kind(sharing.id, index), limit=MOST_SHOWN)
-    return {
-        "phase": state.phase,
-        "waiting": waiting,
-        "last_success_at": state.last_success_at,
-        "last_error": state.last_error,
-        "last_error_at": state.last_error_at,
-        "retries": [
-            {"document": record.id, "attempts": retry.attempts, "reason": retry.reason}
-            for record in retries
-            for retry in (Retry.of(record),)
-        ],
-    }
-
-
-def _link(replication: dict[str, Any] | None) -> str:
-    if replication is None:
-        return ""
-    told = f"\n                {replication['phase']}, {replication['waiting']} waiting"
-    if replication["last_success_at"]:
-        told += f", last success {replication['last_success_at']}"
-    if replication["last_error"]:
-        told += f", last error {replication['last_error_at']}: {replication['last_error']}"
-    for retry in replication["retries"]:
-        told += f"\n                {retry['document']}: {retry['reason']} ({retry['attempts']} attempts)"
-    return told
+    return [
+        {**msgspec.to_builtins(found), "email": member.email, "instance": member.instance}
+        for member, found in zip(sharing.members, told, strict=True)
+    ]

@@ -1,0 +1,214 @@
+"""What people see of a sharing: who has what, what waits, why, and what to do (spec/11 §4)."""
+
+from __future__ import annotations
+
+from tests.api.sharing_town import (
+    ALL,
+    TESTS,
+    Body,
+    Scripted,
+    Town,
+    contact,
+    create,
+    eventually,
+    fay,
+    folder,
+    group,
+    people,
+    rule,
+    share,
+    shared_document,
+    town,
+    update,
+)
+from tests.servers import Person
+
+__all__ = ["fay", "town"]
+
+STATES = {"waiting_for_acceptance", "initial_copy", "up_to_date", "behind", "unreachable", "needs_attention"}
+
+
+def status(person: Person, sharing: str, index: int = 1) -> Body:
+    """The status of one member."""
+    answer = person.get(f"/sharings/{sharing}/status", *ALL)
+    assert answer.status_code == 200, answer.text
+    data = answer.json()["data"]
+    assert (data["type"], data["id"]) == ("io.cozy.sharings.status", sharing)
+    return data["attributes"]["members"][index]
+
+
+def until(person: Person, sharing: str, state: str, index: int = 1) -> Body:
+    """The status of a member who has come to a state, awaited."""
+    assert state in STATES
+    eventually(lambda: status(person, sharing, index)["state"] == state, f"{sharing}: {state}")
+    return status(person, sharing, index)
+
+
+def wants_everything(fay: Scripted) -> None:
+    """Fay misses whatever she is asked about."""
+    fay.on("POST", "_revs_diff$", lambda call: (200, {key: {"missing": revs} for key, revs in call.json.items()}))
+
+
+def joined(alice: Person, fay: Scripted, *, settled: bool = True) -> tuple[str, str]:
+    """A document of alice's, shared with fay; gives it and the sharing."""
+    id = create(alice, TESTS, {"text": "hello"})
+    sharing = share(alice, people(contact(alice, "fay", email=fay.email, url=fay.url)), [rule(id)])
+    fay.join(alice, sharing)
+    if settled:
+        until(alice, sharing, "up_to_date")
+    return id, sharing
+
+
+def test_who_is_invited_is_waited_for(town: Town, fay: Scripted) -> None:
+    alice = town.alice
+    sharing = share(alice, people(contact(alice, "gina")))
+    told = status(alice, sharing)
+    assert (told["state"], told["status"], told["name"]) == ("waiting_for_acceptance", "pending", "gina")
+    assert told["pending"] == {"documents": 0, "bytes": 0}
+    assert told["summary"] == "gina was invited and has not answered yet."
+    assert "add them again" in told["advice"]
+    assert status(alice, sharing, 0)["state"] == "up_to_date"
+
+
+def test_who_can_be_reached_in_no_way_needs_attention(town: Town) -> None:
+    alice = town.alice
+    nemo = contact(alice, "Nemo", email="")
+    sharing = share(alice, people(groups=(group(alice, "Captains", nemo, contact(alice, "ahab")),)))
+    told = {one["name"]: one for one in (status(alice, sharing, 1), status(alice, sharing, 2))}
+    assert told["ahab"]["state"] == "waiting_for_acceptance"
+    assert told["Nemo"]["state"] == "needs_attention"
+    assert told["Nemo"]["last_error"]["code"] == "no_address"
+    assert "mail address" in told["Nemo"]["advice"]
+
+
+def test_who_has_everything_is_up_to_date(town: Town, fay: Scripted) -> None:
+    _, sharing = joined(town.alice, fay)
+    told = status(town.alice, sharing)
+    assert told["summary"] == "fay has everything."
+    assert told["last_success_at"].endswith("Z")
+    assert told["last_error"] is None
+    assert told["next_try_at"] is None
+    assert told["progress"] is None
+    assert told["advice"] == ""
+
+
+def test_who_is_away_is_unreachable_until_somebody_tries_again(town: Town, fay: Scripted) -> None:
+    alice = town.alice
+    id, sharing = joined(alice, fay)
+    fay.on("POST", f"/sharings/{sharing}/", (503, None))
+    update(alice, TESTS, id, text="changed")
+    told = until(alice, sharing, "unreachable")
+    assert told["pending"]["documents"] == 1
+    assert told["next_try_at"] > told["last_error"]["at"]
+    assert told["last_error"]["code"] == "unreachable"
+    assert told["summary"].startswith("The server of fay does not answer; 1 changes")
+    fay.script.clear()
+    assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
+    assert until(alice, sharing, "up_to_date")["pending"]["documents"] == 0
+
+
+def test_a_document_that_is_refused_needs_attention_and_is_tried_again_on_demand(town: Town, fay: Scripted) -> None:
+    alice = town.alice
+    id, sharing = joined(alice, fay)
+    error = {"errors": [{"status": "413", "title": "Request Entity Too Large", "detail": "no room for it"}]}
+    wants_everything(fay)
+    fay.on("POST", f"/sharings/{sharing}/_bulk_docs$", (413, error))
+    update(alice, TESTS, id, text="changed")
+    told = until(alice, sharing, "needs_attention")
+    assert told["last_error"]["code"] == "no_room"
+    assert told["waiting"][0]["what"] == f"{TESTS}/{id}"
+    assert "no room for it" in told["waiting"][0]["reason"]
+    assert told["pending"]["documents"] == 1
+    tried = fay.count("POST", f"/sharings/{sharing}/_bulk_docs$")
+    eventually(lambda: status(alice, sharing)["waiting"][0]["attempts"] >= 2)
+    fay.script.clear()
+    wants_everything(fay)
+    assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
+    until(alice, sharing, "up_to_date")
+    assert fay.count("POST", f"/sharings/{sharing}/_bulk_docs$") > tried
+
+
+def test_the_first_copy_tells_how_far_it_is(town: Town, fay: Scripted) -> None:
+    alice = town.alice
+    ids = [create(alice, TESTS, {"n": n}) for n in range(3)]
+    sharing = share(alice, people(contact(alice, "fay", email=fay.email, url=fay.url)), [rule(*ids)])
+    fay.on("POST", f"/sharings/{sharing}/_bulk_docs$", (500, None))
+    fay.join(alice, sharing)
+    eventually(lambda: status(alice, sharing)["pending"]["documents"] == 3)
+    told = status(alice, sharing)
+    assert told["progress"] == {"done": 0, "total": 3}
+    assert told["state"] in ("initial_copy", "needs_attention")
+    fay.script.clear()
+    assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
+    assert until(alice, sharing, "up_to_date")["progress"] is None
+
+
+def test_the_size_of_what_waits_is_told(town: Town, fay: Scripted) -> None:
+    alice = town.alice
+    shared = folder(alice, "Sizes", "twelve bytes", "five.")
+    files = [rule(shared, doctype="io.cozy.files")]
+    sharing = share(alice, people(contact(alice, "fay", email=fay.email, url=fay.url)), files)
+    fay.on("PUT", f"/sharings/{sharing}/io.cozy.files/", (503, None))
+    fay.join(alice, sharing)
+    told = until(alice, sharing, "unreachable")
+    assert told["pending"] == {"documents": 2, "bytes": 17}
+
+
+def test_a_recipient_sees_his_side(town: Town, fay: Scripted) -> None:
+    alice, bob = town.alice, town.bob
+    sharing = shared_document(alice, bob)
+    assert until(bob, sharing, "up_to_date", 0)["summary"] == "Alice has everything."
+    mine = status(bob, sharing, 1)
+    assert (mine["state"], mine["summary"]) == ("up_to_date", "You take part.")
+    assert fay.invites(bob, "not-answered").status_code == 201
+    assert status(bob, "not-answered", 1)["state"] == "waiting_for_acceptance"
+    assert status(bob, "not-answered", 0)["summary"] == "Fay wants to share this with you."
+    assert bob.post(f"/sharings/{sharing}/recipients/0/retry", *ALL).status_code == 204
+
+
+def test_a_first_copy_that_arrives_is_counted(town: Town, fay: Scripted) -> None:
+    bob = town.bob
+    files = [rule("00112233445566778899aabbccddeeff", doctype="io.cozy.files")]
+    fay.shares(bob, "arriving", rules=files, initial_number_of_files_to_sync=4)
+    told = status(bob, "arriving", 1)
+    assert (told["state"], told["progress"]) == ("initial_copy", {"done": 0, "total": 4})
+
+
+def test_who_is_out_is_told_to_be_out(town: Town, fay: Scripted) -> None:
+    alice = town.alice
+    _, sharing = joined(alice, fay)
+    fay.on("DELETE", f"/sharings/{sharing}$", (503, None))
+    assert alice.delete(f"/sharings/{sharing}/recipients/1", *ALL).status_code == 204
+    eventually(lambda: status(alice, sharing)["last_error"])
+    told = status(alice, sharing)
+    assert (told["state"], told["last_error"]["code"]) == ("revoked", "not_told")
+    assert told["waiting"][0]["what"] == "the notice that it is over"
+    assert "new invitation" in told["advice"]
+    fay.script.clear()
+    assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
+    eventually(lambda: not status(alice, sharing)["waiting"])
+
+
+def test_the_status_is_for_clients_that_may_read_the_sharing(town: Town, fay: Scripted) -> None:
+    alice = town.alice
+    id, sharing = joined(alice, fay, settled=False)
+    path = f"/sharings/{sharing}/status"
+    assert alice.get(path).status_code == 401
+    assert alice.get(path, token="garbage").status_code == 400
+    assert alice.get(path, "io.cozy.contacts").status_code == 403
+    assert alice.get(path, f"io.cozy.tests:GET:{id}").status_code == 200
+    assert alice.get("/sharings/nothing/status", *ALL).status_code == 404
+    text = alice.get(path, *ALL).text
+    for secret in ("a-token", "r-token", "fay-client", "xor_key", "credentials"):
+        assert secret not in text
+    retry = f"/sharings/{sharing}/recipients/1/retry"
+    assert alice.post(retry).status_code == 401
+    assert alice.post(retry, "io.cozy.tests:GET").status_code == 403
+    for wrong in ("0", "7", "x", "-1"):
+        assert alice.post(f"/sharings/{sharing}/recipients/{wrong}/retry", *ALL).status_code == 422
+
+
+def test_the_words_are_in_the_language_of_the_instance(town: Town) -> None:
+    zoe = town.here.add("zoe", passphrase="cozy", locale="fr")
+    sharing = share(zoe, people(contact(zoe, "gina")))
+    assert status(zoe, sharing)["summary"] == "gina a été invité·e et n'a pas encore répondu."
