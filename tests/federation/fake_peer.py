@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 
+from . import fake_life
 from .people import INBOX, JSONAPI, Person, md5
 from .processes import eventually
 
@@ -145,6 +146,11 @@ class Deal:
     files_announced: int = 0
     kept: dict[str, Kept] = field(default_factory=dict[str, Kept])
     removed: set[str] = field(default_factory=set[str])
+    members: list[Body] = field(default_factory=list[Body])
+    groups: list[Body] = field(default_factory=list[Body])
+    description: str = ""
+    read_only: bool = False
+    refused: list[Body] = field(default_factory=list[Body])
     uploads: dict[str, Body] = field(default_factory=dict[str, Any])
     sent: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
@@ -434,6 +440,9 @@ class FakePeer:
             return not_found("not_found", "missing")
         if call.method == "POST" and rest == "/answer":
             return self._take_answer(call, deal)
+        if (open_call := fake_life.take_without_token(call, deal, rest)) is not None:
+            self.faults += open_call.faults
+            return Reply(open_call.status, open_call.body, open_call.kind)
         if call.headers.get("authorization") != f"Bearer {deal.mine}":
             self.faults.append(f"{call}: another token than the one of this sharing")
             return Reply(
@@ -443,9 +452,6 @@ class FakePeer:
             return self._below(call, deal, rest)
 
     def _below(self, call: Call, deal: Deal, rest: str) -> Reply:
-        if call.method == "DELETE" and rest in ("", "/answer"):
-            deal.ended = True
-            return Reply(204)
         if call.method == "DELETE" and rest == "/initial":
             self._expect(not deal.owner and not call.raw, f"{call}: from an owner, without a body")
             deal.initial = False
@@ -460,8 +466,11 @@ class FakePeer:
             if call.method == "PUT":
                 return self._content(call, deal, matched[1])
             return self._folder(deal, matched[1])
-        if rest in ("/recipients", "/metadata", "/reupload"):
+        if call.method == "POST" and rest == "/reupload":
             return Reply(204)
+        if (taken := fake_life.take(call, deal, rest)) is not None:
+            self.faults += taken.faults
+            return Reply(taken.status, taken.body, taken.kind)
         self.faults.append(f"{call}: no such route")
         return Reply(404, {"errors": []}, JSONAPI)
 
@@ -478,6 +487,8 @@ class FakePeer:
         deal = self.deals.setdefault(id, Deal(id, False, attributes["members"][0]["instance"], attributes["rules"]))
         deal.files_announced = attributes.get("initial_number_of_files_to_sync", 0)
         deal.url = query.get("url", deal.url)
+        deal.rules, deal.members, deal.ended = attributes["rules"], attributes["members"], False
+        deal.description = attributes.get("description", "")
         return Reply(201, {"data": {**data, "meta": {"rev": "1-aa"}}}, JSONAPI)
 
     def _take_answer(self, call: Call, deal: Deal) -> Reply:

@@ -16,7 +16,7 @@ from litestar.exceptions import WebSocketDisconnect
 from inglenook.identity.caller import Caller
 from inglenook.kernel.errors import DomainError
 from inglenook.kernel.permissions import Permit
-from inglenook.realtime import frames
+from inglenook.realtime import frames, interest
 from inglenook.realtime.events import Event, events_after
 from inglenook.realtime.permission import may_listen
 from inglenook.realtime.subscriptions import Subscriptions
@@ -102,6 +102,7 @@ class Connection:
             self._subscriptions.remove(doctype, id)
         elif len(self._subscriptions) < MOST_SUBSCRIPTIONS:
             self._subscriptions.add(doctype, id)
+            await interest.note(self._caller.instance, doctype)
         else:
             return frames.forbidden(frame)
         return ""

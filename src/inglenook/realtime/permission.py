@@ -7,9 +7,11 @@ from inglenook.files.documents import FILES
 from inglenook.identity.instance import INSTANCE_SETTINGS, PASSPHRASE_SETTINGS, SETTINGS
 from inglenook.kernel.errors import DomainError
 from inglenook.kernel.permissions import Permit
+from inglenook.realtime import interest
 from inglenook.storage.documents.contract import Reader
 
 FREE = frozenset({"io.cozy.sharings.initial_sync", "io.cozy.auth.confirmations"})
+SHARINGS = "io.cozy.sharings"
 AS_FILES = frozenset({"io.cozy.files.thumbnails", "io.cozy.notes.events"})
 
 
@@ -21,6 +23,10 @@ def may_listen(view: Reader, permit: Permit, doctype: str, id: str) -> bool:
         doctype = FILES
     elif (doctype, id) == (SETTINGS, PASSPHRASE_SETTINGS):
         id = INSTANCE_SETTINGS
+    elif doctype == interest.STATUS:
+        if id and _may_read_a_rule(view, permit, id):
+            return True
+        doctype = SHARINGS
     if permit.allows_type("GET", doctype):
         return True
     if not id:
@@ -37,3 +43,10 @@ def _may_read_file(view: Reader, permit: Permit, id: str) -> bool:
     except DomainError:
         return False
     return True
+
+
+def _may_read_a_rule(view: Reader, permit: Permit, sharing_id: str) -> bool:
+    """Whether a permit allows to read what one of the rules of a sharing shares: then its status may be read too."""
+    sharing = view.get(SHARINGS, sharing_id)
+    rules = sharing.body.get("rules", []) if sharing is not None else []
+    return any(permit.allows_type("GET", rule.get("doctype", "")) for rule in rules)

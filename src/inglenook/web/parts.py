@@ -104,6 +104,7 @@ def background(runtime: Runtime) -> list[Part]:
     import inglenook.mail.sender
     import inglenook.moving.runner
     import inglenook.replication.engine
+    import inglenook.replication.status_events
     import inglenook.sharing.runner
 
     return [
@@ -111,6 +112,7 @@ def background(runtime: Runtime) -> list[Part]:
         inglenook.mail.sender.make(runtime),
         inglenook.sharing.runner.background(runtime),
         inglenook.replication.engine.engine_of(runtime),
+        inglenook.replication.status_events.background(runtime),
         inglenook.apps.background.background(runtime),
         inglenook.moving.runner.background(runtime),
         inglenook.files.background.background(runtime),
