@@ -98,7 +98,7 @@ class Contents:
             await self._store.write(lambda tx: tx.disown(sha256))
 
     async def read(self, content: Content, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Stream bytes start..end (end excluded, None: to the end), in pieces of at most 256 KiB.
+        """Stream bytes start..end (end excluded, None: to the end), in pieces of at most 1 MiB.
 
         Raises NotFound (at the first piece) when the bytes are gone."""
         stop = content.size if end is None else min(end, content.size)

@@ -40,7 +40,7 @@ class BlobStore(Protocol):
         ...
 
     def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Stream bytes start..end (end excluded, None: to the end), in pieces of at most 256 KiB.
+        """Stream bytes start..end (end excluded, None: to the end), in pieces of at most 1 MiB.
 
         Raises NotFound (at the first piece) when the bytes are not there."""
         ...
