@@ -646,9 +646,16 @@ class FakePeer:
         self._expect("_attachments" not in document, f"{where}: no attachments")
         if doctype != FILES:
             return
+        albums = [value for r in deal.rules if r.get("selector") == "referenced_by" for value in r["values"]]
         for name in LOCAL_MEMBERS:
-            self._expect(name not in document, f"{where}: {name} does not travel")
-        self._expect(document["_id"] != deal.root, f"{where}: the shared folder itself is not sent")
+            if albums and name == "referenced_by":
+                told = [f"{reference['type']}/{reference['id']}" for reference in document.get(name) or ()]
+                self._expect(bool(told) and set(told) <= set(albums), f"{where}: references {told}")
+                self._expect("dir_id" not in document, f"{where}: a photo of an album has no dir_id")
+            else:
+                self._expect(name not in document, f"{where}: {name} does not travel")
+        alone = bool(deal.rules[0].get("mime"))
+        self._expect(alone or document["_id"] != deal.root, f"{where}: the shared folder itself is not sent")
         self._expect(document.get("dir_id") != deal.root, f"{where}: a child of the root has no dir_id")
         self._expect(bool(document.get("name")), f"{where}: a name")
         for date in ("created_at", "updated_at"):

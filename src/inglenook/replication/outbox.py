@@ -20,6 +20,7 @@ from inglenook.sharing.tracking import Shared
 from inglenook.storage.documents.contract import Content, Reader, Record
 
 LONGEST_HISTORY = 200
+MOST_LEAVES = 20  # of a document in conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +101,26 @@ def add(
 def add_document(
     view: Reader, shared: Shared, rule: SharingRule, index: int, key: bytes, seq: int, page: Page, info: dict[str, Any]
 ) -> None:
-    """A document that is not a file: the winner is sent, with its history."""
+    """A document that is not a file: the winner is sent, with its history; so are the other leaves of one in conflict,
+    of which the other side must know, that it has the same winner (spec/05 §23)."""
     winner = view.winner(shared.doctype, shared.id)
     history = view.tree(shared.doctype, shared.id)
     if winner is None or history is None:
         return
-    chain = history.path(winner.rev)[-LONGEST_HISTORY:]
-    if has_it(info, index, winner.rev):
+    leaves = history.leaves()[:MOST_LEAVES]
+    if len(leaves) == 1 and has_it(info, index, winner.rev):
         return
-    gone = winner.deleted or bool(info.get("removed"))
-    document = (
-        removal(shared.id, chain, key) if gone else outgoing(shared.doctype, shared.id, chain, winner.body, rule, key)
-    )
-    page.bulk.append(Change(shared.doctype, shared.id, seq, winner.rev, document, removed=gone))
+    for leaf in leaves:
+        stored = winner if leaf.rev == winner.rev else view.revision(shared.doctype, shared.id, leaf.rev)
+        chain = history.path(leaf.rev)[-LONGEST_HISTORY:]
+        gone = leaf.deleted or (stored is winner and bool(info.get("removed")))
+        if gone:
+            document = removal(shared.id, chain, key)
+        elif stored is not None:
+            document = outgoing(shared.doctype, shared.id, chain, stored.body, rule, key)
+        else:
+            continue
+        page.bulk.append(Change(shared.doctype, shared.id, seq, leaf.rev, document, removed=gone))
 
 
 def add_file(

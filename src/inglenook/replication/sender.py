@@ -293,12 +293,13 @@ class Sender:
         """Leave out what the member says that it has; removals alone are not asked about (spec/05 §9 step 4)."""
         if all(change.removed for change in changes) or self.state.phase != "steady":
             return list(changes)
-        body = {f"{change.doctype}/{change.document['_id']}": [change.rev] for change in changes}
-        response = await self._call("POST", "/_revs_diff", body)
-        missing = decoded(response)
+        asked: dict[str, list[str]] = {}
+        for change in changes:
+            asked.setdefault(wire_key(change), []).append(change.rev)
+        missing = decoded(await self._call("POST", "/_revs_diff", asked))
         if not isinstance(missing, dict):
             return list(changes)
-        return [c for c in changes if c.removed or f"{c.doctype}/{c.document['_id']}" in missing]
+        return [c for c in changes if (c.removed and c.doctype == outbox.FILES) or is_missing(missing, c)]
 
     async def _send_bulk(self, sharing: Sharing, changes: Sequence[Change]) -> None:
         await self._call("POST", "/_bulk_docs", outbox.by_doctype(outbox.in_order(changes)), seconds=60.0)
@@ -541,6 +542,18 @@ def settle_removals(tx: Writer, sharing_id: str, removed: Sequence[Change]) -> N
         if info is not None and info.get("removed") and shared.leaf == change.rev:
             info["settled"] = True
             tracking.save(tx, shared)
+
+
+def wire_key(change: Change) -> str:
+    """How a change is asked about."""
+    return f"{change.doctype}/{change.document['_id']}"
+
+
+def is_missing(answer: dict[str, Any], change: Change) -> bool:
+    """Whether the answer to what is missing names a change."""
+    told = answer.get(wire_key(change))
+    revs = told.get("missing") if isinstance(told, dict) else None
+    return change.rev in revs if isinstance(revs, list) else told is not None
 
 
 def tracking_id(change: Change) -> str:

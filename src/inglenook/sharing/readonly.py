@@ -81,7 +81,8 @@ def _prepare(tx: Writer, instance: Instance, sharing_id: str, index: int, read_o
     sharing = documents.load(tx, sharing_id)
     sharing.require_owner()
     member, credentials = sharing.member(index), sharing.credentials[index - 1]
-    if member.read_only == read_only or member.status == State.REVOKED:
+    unsure = bool(credentials.next_client_id)  # an earlier change may have arrived without its answer coming back
+    if (member.read_only == read_only and not unsure) or member.status == State.REVOKED:
         if member.read_only != read_only:
             raise BadRequest(WRONG_STATE)
         return None
