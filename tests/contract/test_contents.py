@@ -46,7 +46,7 @@ def name_of(data: bytes) -> Content:
 
 async def read(contents: Contents, content: Content, start: int = 0, end: int | None = None) -> bytes:
     pieces = [piece async for piece in contents.read(content, start, end)]
-    assert all(0 < len(piece) <= 256 * 1024 for piece in pieces)
+    assert all(0 < len(piece) <= 1024 * 1024 for piece in pieces)
     return b"".join(pieces)
 
 
@@ -82,7 +82,7 @@ async def test_what_comes_in_comes_out(store: DocumentStore, contents: Contents,
 async def test_ranges_of_a_large_content(store: DocumentStore, contents: Contents) -> None:
     received = await contents.receive(chunks(LARGE))
     await hold(store, "f", received)
-    for start, end in ((0, 1), (256 * 1024 - 1, 256 * 1024 + 1), (1_000_000, 2_500_000), (len(LARGE) - 1, None)):
+    for start, end in ((0, 1), (1024 * 1024 - 1, 1024 * 1024 + 1), (1_000_000, 2_500_000), (len(LARGE) - 1, None)):
         assert await read(contents, received.content, start, end) == LARGE[start:end]
 
 
