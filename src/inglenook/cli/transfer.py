@@ -24,9 +24,9 @@ from inglenook.files import tree
 from inglenook.files.authorship import server_stamp
 from inglenook.files.create_directory import ensure_path
 from inglenook.files.documents import FILES, Item
-from inglenook.files.extraction import extract, is_read
+from inglenook.files.extraction import HEAD_BYTES, extract, is_read
 from inglenook.files.quota import check_room, quota_of
-from inglenook.files.receiving import HEAD_BYTES
+from inglenook.files.settings import version_limits
 from inglenook.files.upload import (
     NOTHING_FOUND,
     Sent,
@@ -115,7 +115,7 @@ async def put_stream(instance: Instance, pieces: AsyncIterator[bytes], target: s
     found = NOTHING_FOUND
     if is_read(mime):
         found = await extract(mime, bytes(head), modified or stamp.now, instance.url())
-    quota, config, id = quota_of(instance), instance.env.config, instance.env.random.file_id()
+    quota, limits, id = quota_of(instance), version_limits(instance), instance.env.random.file_id()
 
     def write(tx: Writer) -> Item:
         check_room(tx, quota, received.size)
@@ -126,7 +126,7 @@ async def put_stream(instance: Instance, pieces: AsyncIterator[bytes], target: s
         if there.is_directory:
             raise CommandFailed(f"{target} is a folder")
         body = overwritten_body(there, sent, stamp)
-        return overwrite_file(tx, there, body, received, config=config, now=stamp.now, found=found)
+        return overwrite_file(tx, there, body, received, limits=limits, now=stamp.now, found=found)
 
     try:
         return await instance.store.write(write)

@@ -10,7 +10,7 @@ import io
 import math
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,9 +20,12 @@ from inglenook.files.dates import nanoseconds
 from inglenook.files.documents import SHORTCUT_MIME
 from inglenook.files.music import read_tags
 from inglenook.files.upload import NOTHING_FOUND, Found
+from inglenook.identity.instance import Instance
+from inglenook.storage.documents.contract import Content
 
 EXTRACTOR_VERSION = 2
-PICTURES = ("image/png", "image/gif")
+HEAD_BYTES = 512 * 1024
+PICTURES = ("image/png", "image/gif", "image/jpeg", "image/heic", "image/heif")
 MUSIC = ("audio/mp3", "audio/mpeg", "audio/ogg", "audio/x-m4a", "audio/flac")
 
 FLASH = {
@@ -58,26 +61,37 @@ FLASH = {
 
 def is_read(mime: str) -> bool:
     """Whether contents of a media type tell something."""
-    return mime in PICTURES or mime in MUSIC or mime in ("image/jpeg", "image/heic", "image/heif", SHORTCUT_MIME)
+    return mime in PICTURES or mime in MUSIC or mime == SHORTCUT_MIME
 
 
 async def extract(mime: str, head: bytes, created_at: str, origin: str) -> Found:
     """What the beginning of a content tells. `created_at` is the document's date so far, `origin` the URL of the
     instance."""
-    reader: Callable[[], Found]
-    if mime in PICTURES:
-        reader = lambda: _picture(head, created_at)  # noqa: E731
-    elif mime == "image/jpeg":
-        reader = lambda: _photo(head, created_at)  # noqa: E731
-    elif mime in ("image/heic", "image/heif"):
-        reader = lambda: _heif(head)  # noqa: E731
-    elif mime in MUSIC:
-        reader = lambda: _music(head)  # noqa: E731
-    elif mime == SHORTCUT_MIME:
-        reader = lambda: _shortcut(head, origin)  # noqa: E731
-    else:
+    if not is_read(mime):
         return NOTHING_FOUND
-    return await asyncio.to_thread(reader)
+    return await asyncio.to_thread(_read, mime, head, created_at, origin)
+
+
+async def extract_head(instance: Instance, content: Content, mime: str, created_at: str) -> Found:
+    """What the beginning of a stored content tells. Raises NotFound when the storage has lost it."""
+    head = bytearray()
+    async for piece in instance.contents.read(content, 0, HEAD_BYTES):
+        head += piece
+    return await extract(mime, bytes(head), created_at, instance.url())
+
+
+def _read(mime: str, head: bytes, created_at: str, origin: str) -> Found:
+    match mime:
+        case "image/png" | "image/gif":
+            return _picture(head, created_at)
+        case "image/jpeg":
+            return _photo(head, created_at)
+        case "image/heic" | "image/heif":
+            return _heif(head)
+        case _ if mime == SHORTCUT_MIME:
+            return _shortcut(head, origin)
+        case _:
+            return _music(head)
 
 
 def _result(**found: Any) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def check_room(view: Reader, quota: int, size: int) -> None:
         raise over_quota()
 
 
+def room(view: Reader, quota: int) -> int | None:
+    """The bytes that may still be stored; None: no limit."""
+    return max(quota - disk_usage(view).total, 0) if quota else None
+
+
 def over_quota() -> TooLarge:
     """The error for what does not fit in the quota."""
     return TooLarge("The file is too big and exceeds the disk quota")

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from litestar import Request
 
 from inglenook import wire
-from inglenook.files.quota import disk_usage, quota_of
+from inglenook.files.extraction import HEAD_BYTES
+from inglenook.files.quota import quota_of, room
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter, PreconditionFailed
 from inglenook.storage.contents import Received
@@ -23,7 +24,6 @@ from inglenook.storage.contents import Received
 T = TypeVar("T")
 HttpRequest = Request[Any, Any, Any]
 
-HEAD_BYTES = 512 * 1024
 MOST_DRAINED = 1024 * 1024
 
 
@@ -86,10 +86,7 @@ class Intake:
 
     async def _room(self) -> int | None:
         quota = quota_of(self._instance)
-        if not quota:
-            return None
-        usage = await self._instance.store.read(disk_usage)
-        return max(quota - usage.total, 0)
+        return await self._instance.store.read(lambda view: room(view, quota)) if quota else None
 
     async def _keeping_head(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for chunk in chunks:

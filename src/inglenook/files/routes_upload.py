@@ -29,6 +29,7 @@ from inglenook.files.fixed_directories import ensure_shared_drives
 from inglenook.files.quota import check_room, quota_of
 from inglenook.files.receiving import Declared, HttpRequest, Intake, before_body, declared
 from inglenook.files.revisions import check_revision, expected_revision
+from inglenook.files.settings import version_limits
 from inglenook.files.shapes import shape_of
 from inglenook.files.store import check_depth, name_taken
 from inglenook.files.tree import Lineage
@@ -78,11 +79,11 @@ async def overwrite(caller: Caller, request: HttpRequest, file_id: str, *, drive
     instance = caller.instance
     item, body, expected = await before_body(request, _prepare_overwrite(caller, request, file_id))
     received, found = await _take_in(instance, request, expected, body)
-    quota, config, now = quota_of(instance), instance.env.config, instance.env.clock.timestamp()
+    quota, limits, now = quota_of(instance), version_limits(instance), instance.env.clock.timestamp()
 
     def write(tx: Writer) -> tuple[Item, list[Document]]:
         check_room(tx, quota, received.size)
-        written = overwrite_file(tx, item, body, received, config=config, now=now, found=found)
+        written = overwrite_file(tx, item, body, received, limits=limits, now=now, found=found)
         return written, versions_of(tx, file_id)
 
     written, versions = await _write_or_discard(instance, received, write)

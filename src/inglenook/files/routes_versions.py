@@ -10,8 +10,8 @@ from inglenook import wire
 from inglenook.files import access, present, tree
 from inglenook.files.authorship import stamp_of
 from inglenook.files.documents import FILES, NOTE_MIME, Item
-from inglenook.files.extraction import extract, is_read
-from inglenook.files.receiving import HEAD_BYTES, HttpRequest
+from inglenook.files.extraction import extract_head, is_read
+from inglenook.files.receiving import HttpRequest
 from inglenook.files.shapes import shape_of
 from inglenook.files.tree import Lineage
 from inglenook.files.upload import NOTHING_FOUND, Found, merged
@@ -90,10 +90,7 @@ async def extract_again(instance: Instance, item: Item) -> Found:
     content = await instance.store.read(lambda view: view.content(FILES, item.id))
     if content is None:
         raise tree.missing()
-    head = bytearray()
-    async for piece in instance.contents.read(content, 0, HEAD_BYTES):
-        head += piece
-    return await extract(item.mime, bytes(head), item.created_at, instance.url())
+    return await extract_head(instance, content, item.mime, item.created_at)
 
 
 # -- routes

@@ -58,7 +58,8 @@ MADE: list[Told] = []
 """Called with the instance, the id of the file and the format when a thumbnail was made (spec/02 §12.3)."""
 
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-_under_way: dict[tuple[str, str, str], asyncio.Task[None]] = {}
+_under_way: dict[tuple[str, str], asyncio.Event] = {}
+_wishes: dict[tuple[str, str, str], asyncio.Task[None]] = {}
 
 
 def thumbnail(view: Reader, file_id: str, format: str) -> Content | None:
@@ -85,10 +86,10 @@ def wish(instance: Instance, item: Item, format: str) -> None:
     """Ask for a thumbnail that is missing; of a picture all formats are made."""
     formats = [format] if item.klass == "pdf" else list(THUMBNAIL_FORMATS)
     key = (instance.prefix, item.id, format)
-    if key not in _under_way:
+    if key not in _wishes:
         task = asyncio.get_running_loop().create_task(_granted(instance, item, formats), name=f"thumbnails {item.id}")
-        _under_way[key] = task
-        task.add_done_callback(lambda _: _under_way.pop(key, None) and None)
+        _wishes[key] = task
+        task.add_done_callback(lambda _: _wishes.pop(key, None) and None)
 
 
 async def _granted(instance: Instance, item: Item, formats: Sequence[str]) -> None:
@@ -98,17 +99,33 @@ async def _granted(instance: Instance, item: Item, formats: Sequence[str]) -> No
         log.warning("a thumbnail was not made", instance=instance.domain, file=item.id, cause=str(error))
 
 
-async def make_thumbnails(instance: Instance, item: Item, formats: Sequence[str]) -> bool:
-    """Make thumbnails of a file that can have them; False when the content is gone or cannot be read.
+async def make_thumbnails(instance: Instance, item: Item, formats: Sequence[str]) -> None:
+    """Make those of some thumbnails that a file has not; an empty one where the content cannot be read.
 
-    Nothing is kept when the file has changed meanwhile. Raises OSError (no room for the copy that is read),
-    `rendering.Interrupted` when the server stops."""
-    content = await instance.store.read(lambda view: view.content(FILES, item.id))
-    if content is None:
-        return False
+    Who asks while the same file is being drawn waits for that. Nothing is kept when the file has changed meanwhile.
+    Raises OSError (no room for the copy that is read), `rendering.Interrupted` when the server stops."""
+    key = (instance.prefix, item.id)
+    while (other := _under_way.get(key)) is not None:
+        await other.wait()
+    ready = _under_way[key] = asyncio.Event()
+    try:
+        await _make(instance, item, formats)
+    finally:
+        del _under_way[key]
+        ready.set()
+
+
+async def _make(instance: Instance, item: Item, formats: Sequence[str]) -> None:
+    def read(view: Reader) -> tuple[Content | None, list[str]]:
+        lacking = [format for format in formats if thumbnail(view, item.id, format) is None]
+        return view.content(FILES, item.id), lacking
+
+    content, lacking = await instance.store.read(read)
+    if content is None or not lacking:
+        return
     async with _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(2 * rendering.AT_ONCE)):
-        made = await _draw(instance, item, content, formats)
-    received = {format: await instance.contents.receive(_once(made.get(format, b""))) for format in formats}
+        made = await _draw(instance, item, content, lacking)
+    received = {format: await instance.contents.receive(_once(made.get(format, b""))) for format in lacking}
 
     def write(tx: Writer) -> bool:
         if tx.content(FILES, item.id) != content:
@@ -120,7 +137,6 @@ async def make_thumbnails(instance: Instance, item: Item, formats: Sequence[str]
         for format in made:
             for tell in MADE:
                 tell(instance, item.id, format)
-    return bool(made)
 
 
 async def _draw(instance: Instance, item: Item, content: Content, formats: Sequence[str]) -> dict[str, bytes]:

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from inglenook.environment import Config
 from inglenook.files.create_directory import refuse_trashed_parent
 from inglenook.files.dates import older
 from inglenook.files.documents import FILES, Item, set_or_drop
+from inglenook.files.settings import VersionLimits
 from inglenook.files.stamps import Stamp, fresh_upload, overwritten
 from inglenook.files.store import create_item, update_item
 from inglenook.files.tree import Lineage
@@ -131,7 +131,7 @@ def overwrite_file(
     body: Body,
     received: Holdable,
     *,
-    config: Config,
+    limits: VersionLimits,
     now: str,
     found: Found = NOTHING_FOUND,
 ) -> Item:
@@ -143,7 +143,7 @@ def overwrite_file(
         raise NotFound("Parent directory is in the trash")
     if received.content.md5 == item.md5sum and "antivirus_scan" in item.body:
         body["antivirus_scan"] = item.body["antivirus_scan"]
-    keep_previous(tx, item, received.content.md5, config, now)
+    keep_previous(tx, item, received.content.md5, limits, now)
     written = update_item(tx, item, with_content(body, received.content, found))
     received.hold(tx, FILES, item.id)
     return written

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inglenook.environment import Config
 from inglenook.files import tree
 from inglenook.files.dates import nanoseconds, seconds_between
 from inglenook.files.documents import FILES, VERSIONS, Item, items, members, set_or_drop, text
+from inglenook.files.settings import VersionLimits
 from inglenook.files.stamps import Stamp, overwritten
 from inglenook.files.store import update_item
 from inglenook.kernel.errors import Conflict, DocumentNotFound
@@ -36,21 +36,19 @@ def find_version(view: Reader, version_id: str) -> Document:
     return document
 
 
-def keep_previous(tx: Writer, item: Item, new_md5: str, config: Config, now: str) -> None:
+def keep_previous(tx: Writer, item: Item, new_md5: str, limits: VersionLimits, now: str) -> None:
     """Keep the content of a file as a version before another one takes its place, and prune (spec/02 §17.1)."""
     candidate_id = f"{item.id}/{item.rev}"
     old = sorted(versions_of(tx, item.id), key=lambda version: nanoseconds(_made_at(version)) or 0)
     if any(version.id == candidate_id for version in old):
         return
-    keep = config.versions_to_keep
-    if keep == 0:
+    if limits.keep == 0:
         for version in old:
             delete_version(tx, version)
         return
-    delay = config.seconds_between_versions
-    too_soon = bool(old) and not item.tags and seconds_between(_made_at(old[-1]), now) < delay
+    too_soon = bool(old) and not item.tags and seconds_between(_made_at(old[-1]), now) < limits.seconds
     kept = not too_soon and new_md5 != item.md5sum
-    surplus = len(old) + 1 + (1 if kept else 0) - keep
+    surplus = len(old) + 1 + (1 if kept else 0) - limits.keep
     for version in [version for version in old if not items(version.body.get("tags"))][: max(surplus, 0)]:
         delete_version(tx, version)
     if kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inglenook.files import tree
 from inglenook.files.documents import FILES, TRASH_ID, Item
+from inglenook.files.settings import version_limits
 from inglenook.files.store import create_item, hold_content_of, update_item
 from inglenook.files.versions import keep_previous
 from inglenook.kernel.conflicts import Outcome, mixup
@@ -91,7 +92,7 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
     untouched = shared.infos.get(ex.sharing.id, {}).get("given") == item.rev
     if outcome is Outcome.WON and received.text("md5sum") != item.md5sum and not untouched:
         copy_local(tx, ex, item)
-    keep_previous(tx, item, received.text("md5sum"), ex.instance.env.config, ex.now)
+    keep_previous(tx, item, received.text("md5sum"), version_limits(ex.instance), ex.now)
     write_state(tx, ex, received, item, rule, outcome, content)
 
 
