@@ -1,9 +1,10 @@
-"""What processes tell each other: wake-ups, short-lived values and leases, over Redis and over PostgreSQL."""
+"""What processes tell each other: wake-ups, short-lived values and leases, over a hub, Redis and PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,122 +17,178 @@ from inglenook.kernel.errors import Unavailable
 from inglenook.storage import leases, postgres_bus, redis_bus
 from inglenook.storage.bus import Bus, Ephemeral, ShortLived
 from inglenook.storage.documents.postgres import PostgresStores
+from inglenook.storage.documents.sqlite import SqliteStores
+from inglenook.storage.hub import Hub, HubClient, HubLeases, HubValues
 from inglenook.storage.leases import Leases, LeaseTable, LocalLeases
 
 from .backends import SteppedClock, environment
 
 pytestmark = pytest.mark.anyio
 TODO = "io.cozy.todos"
-WAYS = ["redis", "postgres"]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition that messages of other connections bring about."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+class Happenings:
+    """Tells whoever waits that something has happened."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def happened(self, *deeds: object) -> None:
+        """It has; `deeds` are what was done by then."""
+        self._event.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition, looking whenever something has happened."""
+        async with asyncio.timeout(30):
+            while not condition():
+                await self._event.wait()
+                self._event.clear()
+
+
+async def over_time(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask until what another server forgets by itself is forgotten."""
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 - that server tells nobody
+            await asyncio.sleep(0.01)
+
+
+class Way:
+    """A way to join processes. `bus` gives one that is joined with the others, `tables` the values and leases."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        self.kind = kind
+        self.url = url
+        self._hub = Hub(Clock())
+        self._serving: list[asyncio.Task[None]] = []
+
+    @asynccontextmanager
+    async def bus(self, me: str) -> AsyncIterator[Bus]:
+        """The bus of a process."""
+        bus = Bus()
+        if self.kind == "hub":
+            async with self._at_hub(bus):
+                yield bus
+        elif self.kind == "redis":
+            async with redis_bus.connect(self.url) as redis:
+                relay = redis_bus.RedisRelay(redis, bus, me)
+                await relay.start()
+                yield bus
+                await relay.stop()
+        else:
+            relay = postgres_bus.PostgresRelay(self.url, bus, me)
+            await relay.start()
+            yield bus
+            await relay.stop()
+
+    @asynccontextmanager
+    async def tables(self) -> AsyncIterator[tuple[ShortLived, LeaseTable]]:
+        """What the processes agree on."""
+        if self.kind == "hub":
+            async with self._at_hub(Bus()) as hub:
+                yield HubValues(hub), HubLeases(hub)
+        elif self.kind == "redis":
+            async with redis_bus.connect(self.url) as redis:
+                await redis.flushall()
+                yield redis_bus.RedisValues(redis), redis_bus.RedisLeases(redis)
+        elif self.kind == "postgres":
+            shared = postgres_bus.PostgresTables(self.url)
+            await shared.start()
+            yield postgres_bus.PostgresValues(shared), postgres_bus.PostgresLeases(shared)
+            await shared.close()
+        else:
+            yield Ephemeral(), LocalLeases(Clock())
+
+    @asynccontextmanager
+    async def _at_hub(self, bus: Bus) -> AsyncIterator[HubClient]:
+        here, there = socket.socketpair()
+        serving = asyncio.create_task(self._hub.serve(here, asyncio.Event()))
+        hub = HubClient(there, bus)
+        await hub.start()
+        yield hub
+        await hub.stop()
+        await serving
 
 
 @pytest.fixture
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
-    """The URL of the server of a way."""
-
-    def find(way: str) -> str:
-        if way == "redis":
-            return request.getfixturevalue("redis_url")
-        return schema_url(request.getfixturevalue("TEST_POSTGRES_URL"), tmp_path)
-
-    return find
-
-
-@asynccontextmanager
-async def joined(way: str, url: str, bus: Bus, me: str) -> AsyncIterator[Any]:
-    """A bus that is joined with those of other processes."""
-    if way == "redis":
-        async with redis_bus.connect(url) as redis:
-            relay = redis_bus.RedisRelay(redis, bus, me)
-            await relay.start()
-            yield relay
-            await relay.stop()
-    else:
-        relay = postgres_bus.PostgresRelay(url, bus, me)
-        await relay.start()
-        yield relay
-        await relay.stop()
+def way(request: pytest.FixtureRequest, tmp_path: Path) -> Way:
+    kind: str = request.param
+    match kind:
+        case "redis":
+            return Way(kind, request.getfixturevalue("redis_url"))
+        case "postgres":
+            return Way(kind, schema_url(request.getfixturevalue("TEST_POSTGRES_URL"), tmp_path))
+        case _:
+            return Way(kind, "")
 
 
-@asynccontextmanager
-async def tables(way: str, url: str) -> AsyncIterator[tuple[ShortLived, LeaseTable]]:
-    if way == "redis":
-        async with redis_bus.connect(url) as redis:
-            await redis.flushall()
-            yield redis_bus.RedisValues(redis), redis_bus.RedisLeases(redis)
-    elif way == "postgres":
-        shared = postgres_bus.PostgresTables(url)
-        await shared.start()
-        yield postgres_bus.PostgresValues(shared), postgres_bus.PostgresLeases(shared)
-        await shared.close()
-    else:
-        yield Ephemeral(), LocalLeases(Clock())
+over_each_way = pytest.mark.parametrize("way", ["hub", "redis", "postgres"], indirect=True)
+and_in_one_process = pytest.mark.parametrize("way", ["local", "hub", "redis", "postgres"], indirect=True)
 
 
 # -- wake-ups
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_a_wake_up_reaches_the_other_processes_and_not_oneself_twice(way: str, url: Callable[[str], str]) -> None:
+@over_each_way
+async def test_a_wake_up_reaches_the_other_processes_and_not_oneself_twice(way: Way) -> None:
     heard: dict[str, list[int]] = {"one": [], "two": [], "three": []}
+    news = Happenings()
     async with AsyncExitStack() as stack:
         buses: dict[str, Bus] = {}
         for name in heard:
-            buses[name] = Bus()
-            await stack.enter_async_context(joined(way, url(way), buses[name], name))
-            buses[name].listen("alice", heard[name].append)
+            bus = buses[name] = await stack.enter_async_context(way.bus(name))
+            bus.listen("alice", lambda number, name=name: news.happened(heard[name].append(number)))
         buses["one"].wake("bob", 3)
         buses["one"].wake("alice", 7)
-        await until(lambda: all(7 in numbers for numbers in heard.values()))
+        await news.until(lambda: all(7 in numbers for numbers in heard.values()))
         buses["two"].wake("alice", 8)
-        await until(lambda: all(8 in numbers for numbers in heard.values()))
+        await news.until(lambda: all(8 in numbers for numbers in heard.values()))
     assert all(numbers == [7, 8] for numbers in heard.values())
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_many_wake_ups_become_few_messages_and_the_last_number_arrives(
-    way: str, url: Callable[[str], str]
-) -> None:
-    here, there, heard = Bus(), Bus(), dict[int, int]()
-    async with joined(way, url(way), here, "here"), joined(way, url(way), there, "there"):
+@over_each_way
+async def test_many_wake_ups_become_few_messages_and_the_last_number_arrives(way: Way) -> None:
+    heard: dict[int, int] = {}
+    news = Happenings()
+    async with way.bus("here") as here, way.bus("there") as there:
         for topic in range(500):
-            there.listen(f"store:{topic:040}", lambda number, topic=topic: heard.update({topic: number}))
+            there.listen(
+                f"store:{topic:040}",
+                lambda number, topic=topic: news.happened(heard.update({topic: number})),
+            )
         for number in range(1, 21):
             for topic in range(500):
                 here.wake(f"store:{topic:040}", number)
-        await until(lambda: len(heard) == 500 and set(heard.values()) == {20})
+        await news.until(lambda: len(heard) == 500 and set(heard.values()) == {20})
 
 
-async def test_a_store_is_told_of_the_commits_of_another_process(tmp_path: Path, url: Callable[[str], str]) -> None:
-    address, told = url("postgres"), list[int]()
+@over_each_way
+async def test_a_store_is_told_of_the_commits_of_another_process(
+    way: Way, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    told, news = list[int](), Happenings()
     async with AsyncExitStack() as stack:
         opened: list[Any] = []
         for name in ("web", "worker"):
-            bus = Bus()
-            await stack.enter_async_context(joined("postgres", address, bus, name))
-            stores = PostgresStores(address, environment(), bus, blob_present=lambda name, sha256: False)
+            bus = await stack.enter_async_context(way.bus(name))
+            if way.kind == "postgres":
+                stores = PostgresStores(way.url, environment(), bus, blob_present=lambda name, sha256: False)
+            else:
+                stores = SqliteStores(tmp_path, environment(), bus=bus, among_others=True)
             stack.push_async_callback(stores.close)
             opened.append(await stores.open("alice"))
         web, worker = opened
-        worker.subscribe(told.append)
+        worker.subscribe(lambda seq: news.happened(told.append(seq)))
         written = await web.write(lambda tx: tx.put(TODO, "t", {}))
-        await until(lambda: written.seq in told)
+        await news.until(lambda: written.seq in told)
         assert (await worker.read(lambda view: view.find(TODO, "t"))).rev == written.rev
 
 
 # -- short-lived values
 
 
-@pytest.mark.parametrize("way", ["local", *WAYS])
-async def test_values_are_kept_taken_and_forgotten(way: str, url: Callable[[str], str]) -> None:
-    async with tables(way, "" if way == "local" else url(way)) as (values, _):
+@and_in_one_process
+async def test_values_are_kept_taken_and_forgotten(way: Way) -> None:
+    async with way.tables() as (values, _):
         await values.put("k", {"path": ["/é\0"], "n": 1.5}, 60)
         assert await values.get("k") == {"path": ["/é\0"], "n": 1.5}
         await values.put("k", "again", 60)
@@ -144,82 +201,146 @@ async def test_values_are_kept_taken_and_forgotten(way: str, url: Callable[[str]
         await values.put("once", "v", 60)
         assert sorted(filter(None, await asyncio.gather(*taken))) == ["v"]
         await values.put("short", "v", 0.05)
-        async with asyncio.timeout(10):
-            while await values.get("short") is not None:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+
+        async def is_over() -> bool:
+            return await values.get("short") is None
+
+        await over_time(is_over)
 
 
 # -- leases
 
 
-@pytest.mark.parametrize("way", ["local", *WAYS])
-async def test_a_lease_has_one_holder_until_it_ends_or_is_given_back(way: str, url: Callable[[str], str]) -> None:
-    async with tables(way, "" if way == "local" else url(way)) as (_, table):
+@and_in_one_process
+async def test_a_lease_has_one_holder_until_it_ends_or_is_given_back(way: Way) -> None:
+    async with way.tables() as (_, table):
         assert await table.take(["a", "b"], "one", 60) == {"a", "b"}
         assert await table.take(["b", "c"], "two", 60) == {"c"}
         assert await table.take(["a", "b", "c"], "one", 60) == {"a", "b"}
         await table.give_back(["a", "c"], "one")
         assert await table.take(["a", "b", "c"], "two", 0.05) == {"a", "c"}
-        async with asyncio.timeout(10):
-            while await table.take(["a"], "one", 60) != {"a"}:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+
+        async def is_over() -> bool:
+            return await table.take(["a"], "one", 60) == {"a"}
+
+        await over_time(is_over)
+
+
+@and_in_one_process
+async def test_no_more_leases_are_taken_than_asked_for(way: Way) -> None:
+    async with way.tables() as (_, table):
+        assert await table.take(["a"], "one", 60) == {"a"}
+        assert len(await table.take(["a", "b", "c", "d"], "two", 60, most=2)) == 2
+        assert await table.take(["a", "b", "c", "d"], "two", 60, most=0) == set()
+        assert len(await table.take(["a", "b", "c", "d"], "three", 60, most=9)) == 1
+
+
+@and_in_one_process
+async def test_the_table_knows_how_many_want_to_work(way: Way) -> None:
+    async with way.tables() as (_, table):
+        assert [await table.enter(name, 60) for name in ("one", "two", "one", "three")] == [1, 2, 2, 3]
+        assert await table.take(["a", "b"], "two", 60) == {"a", "b"}
+        await table.leave("two")
+        assert await table.enter("one", 60) == 2
+        assert await table.take(["a", "b"], "one", 60) == {"a", "b"}
+        await table.enter("short", 0.05)
+
+        async def is_over() -> bool:
+            return await table.enter("one", 60) == 2
+
+        await over_time(is_over)
 
 
 class Worker:
     """A process that wants leases, and what it works for."""
 
-    def __init__(self, table: LeaseTable, name: str, clock: Clock | None = None) -> None:
+    def __init__(self, table: LeaseTable, name: str, news: Happenings, clock: Clock | None = None) -> None:
         self.leases = Leases(table, name, clock or Clock())
         self.working: set[str] = set()
-        self.most = 0
+        self._news = news
 
     def want(self, *names: str) -> None:
+        """Want leases."""
         for name in names:
             self.leases.want(name, lambda name=name: self.begin(name), lambda name=name: self.end(name))
 
     async def begin(self, name: str) -> None:
+        """A lease is here."""
         self.working.add(name)
+        self._news.happened()
 
     async def end(self, name: str) -> None:
+        """A lease is lost."""
         self.working.discard(name)
+        self._news.happened()
 
 
-async def test_another_process_takes_over_what_one_gives_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_process_has_its_part_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
-    table = LocalLeases(Clock())
-    one, two = Worker(table, "one"), Worker(table, "two")
+    table, news = LocalLeases(Clock()), Happenings()
+    names = [f"n{n}" for n in range(10)]
+    workers = [Worker(table, f"w{n}", news) for n in range(3)]
+    for count, most in ((1, 10), (2, 5), (3, 4)):
+        workers[count - 1].want(*names)
+        await workers[count - 1].leases.start()
+
+        def are_shared_out(most: int = most) -> bool:
+            parts = [len(worker.working) for worker in workers]
+            return sum(parts) == len(names) and max(parts) == most
+
+        await news.until(are_shared_out)
+        assert set().union(*(worker.working for worker in workers)) == set(names)
+    await workers[0].leases.stop()
+    await news.until(lambda: sorted(len(worker.working) for worker in workers) == [0, 5, 5])
+    for worker in workers[1:]:
+        await worker.leases.stop()
+
+
+async def test_another_process_takes_over_what_one_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    table, news = LocalLeases(Clock()), Happenings()
+    one, two = Worker(table, "one", news), Worker(table, "two", news)
     await one.leases.start()
     one.want("a", "b")
-    await until(lambda: one.working == {"a", "b"})
-    await two.leases.start()
-    two.want("a", "b")
-    await asyncio.sleep(0)
-    assert two.working == set()
-    assert one.leases.holds("a")
-    assert not two.leases.holds("a")
+    await news.until(lambda: one.working == {"a", "b"})
     await one.leases.renounce("a")
     assert one.working == {"b"}
-    await until(lambda: two.working == {"a"})
+    await two.leases.start()
+    two.want("a", "b")
+    await news.until(lambda: two.working == {"a"})
+    assert one.leases.holds("b")
+    assert not two.leases.holds("b")
     await one.leases.stop()
     assert one.working == set()
-    await until(lambda: two.working == {"a", "b"})
+    await news.until(lambda: two.working == {"a", "b"})
     await two.leases.stop()
 
 
 async def test_another_process_takes_over_when_one_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "SECONDS", 0.6)
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.1)
-    table = LocalLeases(Clock())
-    one, two = Worker(table, "one"), Worker(table, "two")
+    table, news = LocalLeases(Clock()), Happenings()
+    one, two = Worker(table, "one", news), Worker(table, "two", news)
     for worker in (one, two):
         await worker.leases.start()
         worker.want("a")
-    await until(lambda: one.working == {"a"})
+    await news.until(lambda: one.working == {"a"})
     assert one.leases._task is not None
     one.leases._task.cancel()  # it renews no more
-    await until(lambda: two.working == {"a"})
+    await news.until(lambda: two.working == {"a"})
     assert not one.leases.holds("a")
     await two.leases.stop()
+
+
+@pytest.mark.parametrize("way", ["hub"], indirect=True)
+async def test_what_a_dead_process_had_at_the_hub_is_free_at_once(way: Way) -> None:
+    async with way.tables() as (_, table):
+        async with way.tables() as (_, other):
+            assert await other.enter("two", 60) == 1
+            assert await other.take(["a"], "two", 60) == {"a"}
+            assert await table.take(["a"], "one", 60) == set()
+        assert await table.take(["a"], "one", 60) == {"a"}
+        assert await table.enter("one", 60) == 1
 
 
 class Failing(LocalLeases):
@@ -227,30 +348,41 @@ class Failing(LocalLeases):
 
     reachable = True
 
-    async def take(self, names: Any, holder: str, seconds: float) -> set[str]:
+    def __init__(self, clock: Clock, news: Happenings) -> None:
+        super().__init__(clock)
+        self._news = news
+        self.refused = 0
+
+    async def enter(self, holder: str, seconds: float) -> int:
+        if not self.reachable:
+            self.refused += 1
+            self._news.happened()
+            raise Unavailable("gone")
+        return await super().enter(holder, seconds)
+
+    async def take(self, names: Sequence[str], holder: str, seconds: float, *, most: int | None = None) -> set[str]:
         if not self.reachable:
             raise Unavailable("gone")
-        return await super().take(names, holder, seconds)
+        return await super().take(names, holder, seconds, most=most)
 
 
 async def test_who_cannot_renew_stops_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SteppedClock()
+    clock, news = SteppedClock(), Happenings()
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
     monkeypatch.setattr(leases, "MARGIN_SECONDS", 2.0)
-    table = Failing(clock)
-    worker = Worker(table, "one", clock)
+    table = Failing(clock, news)
+    worker = Worker(table, "one", news, clock)
     await worker.leases.start()
     worker.want("a")
-    await until(lambda: worker.working == {"a"})
+    await news.until(lambda: worker.working == {"a"})
     table.reachable = False
     clock.step(leases.SECONDS - 2.5)
     assert worker.leases.holds("a")
-    for _ in range(3):
-        await asyncio.sleep(0.02)
+    await news.until(lambda: table.refused >= 3)
     assert worker.working == {"a"}
     clock.step(0.6)
-    await until(lambda: worker.working == set())
+    await news.until(lambda: worker.working == set())
     assert not worker.leases.holds("a")
     table.reachable = True
-    await until(lambda: worker.working == {"a"})
+    await news.until(lambda: worker.working == {"a"})
     await worker.leases.stop()

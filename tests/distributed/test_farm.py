@@ -80,6 +80,23 @@ def test_one_worker_works_for_an_instance_and_another_takes_over_when_it_is_kill
     no_errors(farm)
 
 
+def test_a_worker_answers_for_its_health_alone(farm: Farm, alice: Person) -> None:
+    path = f"/data/{TESTS}/_all_docs"
+    for server in farm.workers:
+        assert [at(server, alice, "GET", way).status_code for way in ("/version", "/status", path)] == [200, 200, 404]
+
+
+def test_the_workers_share_the_instances(farm: Farm) -> None:
+    people = [Person(farm, name).move_in() for name in ("alice", "bob", "carol")]  # type: ignore[arg-type]
+    prefixes = [farm.ask("instances", "show-db-prefix", person.domain) for person in people]
+
+    def working(server: Server) -> set[str]:
+        return {prefix for prefix in prefixes if f"work:{prefix}" in server.log}
+
+    eventually(lambda: set().union(*map(working, farm.workers)) == set(prefixes), "somebody works for each")
+    eventually(lambda: all(working(server) for server in farm.workers), "each has a part")
+
+
 @dataclass
 class Promises:
     """What was acknowledged."""

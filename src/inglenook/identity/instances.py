@@ -112,6 +112,7 @@ class Instances:
         self.sharing_members: SharingMembers | None = None
         """Set by the sharing domain: what a preview or interact code means to the sharing (spec/03 §8.3 step 5)."""
         self._open: dict[str, Instance] = {}
+        self._ids: dict[str, str] = {}  # of the open instances, by prefix
         self._opening: dict[str, asyncio.Lock] = {}
         self._hosts: dict[str, HostMatch] = {}
         self._registry: DocumentStore | None = None
@@ -216,6 +217,7 @@ class Instances:
 
             instance.rev = (await self.registry.write(enter)).rev
             self._open[instance.id] = instance
+            self._ids[instance.prefix] = instance.id
             self._hosts.clear()
         await self._run_opened(instance)
         return instance
@@ -284,10 +286,14 @@ class Instances:
     # -- background work, and other processes
     async def tended(self) -> list[Instance]:
         """The instances that this process works for in the background now, by domain; opens each of them."""
-        claims = self.claims
-        if claims is not None:
-            return [instance for instance in self.opened() if claims.holds(instance)]
+        if self.claims is not None:
+            return self.at_work()
         return [instance for instance in await self.list() if not instance.doc.deleting]
+
+    def at_work(self) -> list[Instance]:
+        """The open instances that this process works for in the background now."""
+        claims = self.claims
+        return [instance for instance in self.opened() if claims is None or claims.holds(instance)]
 
     async def claimed(self, instance: Instance) -> None:
         """Begin what is done in the background for an instance."""
@@ -333,14 +339,18 @@ class Instances:
         if instance is None:
             return
         if gone:
-            self._open.pop(document.id, None)
-            self._opening.pop(document.id, None)
-            await self.released(instance)
-            await instance.store.close()
+            await self._forget(instance)
         elif instance.rev != document.rev:
             instance.rev, instance.doc = document.rev, _decode(document)
             for step in self.on_modified:
                 await step(instance)
+
+    async def _forget(self, instance: Instance) -> None:
+        """Close an instance that another process has destroyed."""
+        self._open.pop(instance.id, None)
+        self._opening.pop(instance.id, None)
+        await self.released(instance)
+        await instance.store.close()
 
     async def _run_opened(self, instance: Instance) -> None:
         for step in self.on_opened:
@@ -356,8 +366,12 @@ class Instances:
             async with lock:
                 instance = self._open.get(document.id)
                 if instance is None:
-                    instance = await self._assemble(document.id, document.rev, _decode(document))
+                    doc = _decode(document)
+                    if former := self._open.get(self._ids.get(doc.prefix, "")):
+                        await self._forget(former)  # another process has destroyed it and made a new one of that name
+                    instance = await self._assemble(document.id, document.rev, doc)
                     self._open[document.id] = instance
+                    self._ids[doc.prefix] = document.id
                     if not instance.doc.deleting:
                         await self._run_opened(instance)
         if instance.rev != document.rev:

@@ -23,6 +23,7 @@ from inglenook.storage.documents.postgres_threads import ConnectionThreads
 T = TypeVar("T")
 
 CHANNEL = "inglenook"
+PRESENT = "present:"  # the lease by which a process says that it wants to work
 LONGEST_PAYLOAD = 7000  # bytes; PostgreSQL takes 7,999
 LAST_SECONDS = 2.0  # for the last wake-ups to leave
 REST_SECONDS = 0.5  # before PostgreSQL is tried again
@@ -170,13 +171,32 @@ class PostgresLeases:
     def __init__(self, tables: PostgresTables) -> None:
         self._tables = tables
 
-    async def take(self, names: Sequence[str], holder: str, seconds: float) -> set[str]:
+    async def enter(self, holder: str, seconds: float) -> int:
+        def count(connection: Connection) -> int:
+            connection.execute(
+                "INSERT INTO leases VALUES (%s, %s, now() + make_interval(secs => %s))"
+                " ON CONFLICT (name) DO UPDATE SET until = excluded.until",
+                (PRESENT + holder, holder, float(seconds)),
+            )
+            connection.execute("DELETE FROM leases WHERE starts_with(name, %s) AND until < now()", (PRESENT,))
+            sql = "SELECT count(*) FROM leases WHERE starts_with(name, %s)"
+            row = connection.execute(sql, (PRESENT,), binary=True).fetchone()
+            return row[0] if row else 0
+
+        return await self._tables.run(count)
+
+    async def leave(self, holder: str) -> None:
+        await self._tables.run(lambda c: c.execute("DELETE FROM leases WHERE holder = %s", (holder,)))
+
+    async def take(self, names: Sequence[str], holder: str, seconds: float, *, most: int | None = None) -> set[str]:
         sql = (
-            "INSERT INTO leases SELECT unnest(%s::text[]), %s, now() + make_interval(secs => %s) ORDER BY 1"
+            "INSERT INTO leases SELECT name, %s, now() + make_interval(secs => %s) FROM unnest(%s::text[]) AS name"
+            " WHERE NOT EXISTS (SELECT 1 FROM leases AS other WHERE other.name = name.name AND other.holder <> %s"
+            " AND other.until >= now()) ORDER BY name LIMIT %s"
             " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until"
             " WHERE leases.holder = excluded.holder OR leases.until < now() RETURNING name"
         )
-        values = (sorted(names), holder, float(seconds))
+        values = (holder, float(seconds), sorted(names), holder, len(names) if most is None else most)
         rows = await self._tables.run(lambda c: c.execute(sql, values, binary=True).fetchall())
         return {name for (name,) in rows}
 

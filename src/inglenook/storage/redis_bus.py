@@ -24,9 +24,19 @@ VALUES = "inglenook:value:"
 LEASES = "inglenook:lease:"
 REST_SECONDS = 0.5  # before Redis is tried again
 
+PRESENT = "inglenook:workers"
+
+ENTER = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+return redis.call('ZCARD', KEYS[1])
+"""
 RENEW = """
 local held = {}
 for i, key in ipairs(KEYS) do
+    if #held >= tonumber(ARGV[3]) then break end
     local holder = redis.call('GET', key)
     if not holder or holder == ARGV[1] then
         redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
@@ -150,15 +160,33 @@ class RedisLeases:
     """The `LeaseTable` of `storage.leases` in Redis."""
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._taken: dict[str, set[str]] = {}
+        self._enter = redis.register_script(ENTER)
         self._renew = redis.register_script(RENEW)
         self._give_back = redis.register_script(GIVE_BACK)
 
-    async def take(self, names: Sequence[str], holder: str, seconds: float) -> set[str]:
+    async def enter(self, holder: str, seconds: float) -> int:
         with _storage_errors():
-            held = await self._renew(keys=[LEASES + name for name in names], args=[holder, int(seconds * 1000)])
-        return {names[place - 1] for place in cast("list[int]", held)}
+            return cast("int", await self._enter(keys=[PRESENT], args=[holder, int(seconds * 1000)]))
+
+    async def leave(self, holder: str) -> None:
+        await self.give_back([*self._taken.pop(holder, ())], holder)
+        with _storage_errors():
+            await self._redis.zrem(PRESENT, holder)
+
+    async def take(self, names: Sequence[str], holder: str, seconds: float, *, most: int | None = None) -> set[str]:
+        args = [holder, int(seconds * 1000), len(names) if most is None else most]
+        with _storage_errors():
+            held = await self._renew(keys=[LEASES + name for name in names], args=args)
+        taken = {names[place - 1] for place in cast("list[int]", held)}
+        self._taken.setdefault(holder, set()).update(taken)
+        return taken
 
     async def give_back(self, names: Sequence[str], holder: str) -> None:
+        if not names:
+            return
+        self._taken.get(holder, set[str]()).difference_update(names)
         with _storage_errors():
             await self._give_back(keys=[LEASES + name for name in names], args=[holder])
 

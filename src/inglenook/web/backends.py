@@ -2,7 +2,8 @@
 
 Without any, everything is in the data folder and in this process. With `database_url` on PostgreSQL, any number of
 processes serve the same instances; `blobs_url` puts large contents into an object store, and `bus_url` lets the
-processes wake each other over Redis (without it, over PostgreSQL).
+processes wake each other over Redis (without it, over PostgreSQL). Several processes of one server over its data folder
+are joined by the hub that started them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from inglenook.environment import Config, Environment
 from inglenook.storage.blobs.local import LocalBlobStores
 from inglenook.storage.bus import Bus, Ephemeral, ShortLived
 from inglenook.storage.documents.sqlite import SqliteStores
+from inglenook.storage.hub import HubClient, HubLeases, HubValues
 from inglenook.storage.leases import Leases
 
 if TYPE_CHECKING:
@@ -68,10 +70,12 @@ def missing(config: Config) -> list[str]:
     return sorted(name for name in needed if name is not None and find_spec(name) is None)
 
 
-def choose(env: Environment, *, threads: bool = True) -> Backends:
-    """The backends of a configuration, not connected yet."""
+def choose(env: Environment, hub: HubClient | None = None, *, threads: bool = True) -> Backends:
+    """The backends of a configuration, not connected yet. With `hub`, this is one of several processes of a server."""
     blobs, present = _blobs(env)
     if not is_shared(env.config):
+        if hub is not None:
+            return _over_hub(env, hub, blobs, present)
         stores = SqliteStores(env.config.data, env, threads=threads, blob_present=present)
         return Backends(stores, blobs, Ephemeral(env.clock), steps=[(None, stores.close)])
     return _over_redis(env, blobs, present) if env.config.bus_url else _over_postgres(env, blobs, present)
@@ -87,6 +91,12 @@ def _blobs(env: Environment) -> tuple[BlobStores, BlobPresent]:
     return local, lambda name, sha256: local.of(name).keep(sha256)
 
 
+def _over_hub(env: Environment, hub: HubClient, blobs: BlobStores, present: BlobPresent) -> Backends:
+    stores = SqliteStores(env.config.data, env, blob_present=present, bus=hub.bus, among_others=True)
+    leases = Leases(HubLeases(hub), env.random.document_id(), env.clock, hub.bus)
+    return Backends(stores, blobs, HubValues(hub), leases, [(None, stores.close)])
+
+
 def _over_redis(env: Environment, blobs: BlobStores, present: BlobPresent) -> Backends:
     from inglenook.storage import redis_bus
     from inglenook.storage.documents.postgres import PostgresStores
@@ -98,7 +108,7 @@ def _over_redis(env: Environment, blobs: BlobStores, present: BlobPresent) -> Ba
         stores,
         blobs,
         redis_bus.RedisValues(redis),
-        Leases(redis_bus.RedisLeases(redis), me, env.clock),
+        Leases(redis_bus.RedisLeases(redis), me, env.clock, bus),
         [(None, redis.aclose), (relay.start, relay.stop), (None, stores.close)],
     )
 
@@ -114,6 +124,6 @@ def _over_postgres(env: Environment, blobs: BlobStores, present: BlobPresent) ->
         stores,
         blobs,
         postgres_bus.PostgresValues(tables),
-        Leases(postgres_bus.PostgresLeases(tables), me, env.clock),
+        Leases(postgres_bus.PostgresLeases(tables), me, env.clock, bus),
         [(tables.start, tables.close), (relay.start, relay.stop), (None, stores.close)],
     )

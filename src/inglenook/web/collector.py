@@ -9,13 +9,15 @@ import structlog
 from inglenook.identity.instances import Instances
 from inglenook.kernel.errors import DomainError
 
+FIRST_SECONDS = 60.0  # from the start to the first round
 EVERY_SECONDS = 1800.0
 
 log = structlog.get_logger("inglenook.server")
 
 
 class Collector:
-    """Goes round the open instances. In the first round of each it also looks for what a crash has left unnamed."""
+    """Goes round the open instances that this process works for. In the first round of each it also looks for what a
+    crash has left unnamed."""
 
     def __init__(self, instances: Instances) -> None:
         self._instances = instances
@@ -33,9 +35,9 @@ class Collector:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def round(self) -> int:
-        """Collect the garbage of every open instance; gives how many contents went."""
+        """Collect the garbage of these instances; gives how many contents went."""
         removed = 0
-        for instance in self._instances.opened():
+        for instance in self._instances.at_work():
             try:
                 if instance.prefix not in self._reconciled:
                     await instance.contents.reconcile()
@@ -46,6 +48,7 @@ class Collector:
         return removed
 
     async def _run(self) -> None:
+        await asyncio.sleep(FIRST_SECONDS)
         while True:
             await self.round()
             await asyncio.sleep(EVERY_SECONDS)

@@ -47,6 +47,7 @@ class Gate:
         self._websockets: set[asyncio.Task[Any]] = set()
         self.clock = runtime.env.clock
         self.random = runtime.env.random
+        self.only_health = runtime.env.config.role == "worker"  # requests are for the processes of the other roles
         self.headers = [_NO_SNIFFING] if runtime.env.config.dev else [_NO_SNIFFING, _HSTS]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -80,6 +81,8 @@ class Gate:
         path = scope["path"]
         if path in ("/version", "/status") and scope.get("method") == "GET":
             return await self._health(path)
+        if self.only_health:
+            raise NotFoundException
         accept = header(scope, b"accept").decode("latin-1")
         match = await self.runtime.instances.by_host(header(scope, b"host").decode("latin-1"))
         if match is None:

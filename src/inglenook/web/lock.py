@@ -53,6 +53,11 @@ class DataLock:
         os.pwrite(descriptor, f"{os.getpid()} {purpose}\n".encode(), 0)
         return cls(folder, descriptor)
 
+    @property
+    def descriptor(self) -> int:
+        """The open file that is locked; a process that inherits it holds the folder as well."""
+        return self._descriptor
+
     def release(self) -> None:
         """Give the folder back; may be called again."""
         if self._descriptor >= 0:

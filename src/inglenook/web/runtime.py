@@ -18,6 +18,7 @@ from inglenook.identity.instances import Instances
 from inglenook.kernel.errors import DomainError
 from inglenook.peers.peers import Peers
 from inglenook.peers.transport import Transport
+from inglenook.storage.hub import HubClient
 from inglenook.web import backends, parts
 from inglenook.web.tending import Tending
 
@@ -25,13 +26,21 @@ from inglenook.web.tending import Tending
 class Runtime:
     """Everything a server is made of. `await start()` before use, `await stop()` at the end.
 
-    For simulations `transport` takes the place of the network, and with `threads` False all runs on the event loop."""
+    `hub` joins the processes of one server. For simulations `transport` takes the place of the network, and with
+    `threads` False all runs on the event loop."""
 
-    def __init__(self, env: Environment, transport: Transport | None = None, *, threads: bool = True) -> None:
+    def __init__(
+        self,
+        env: Environment,
+        transport: Transport | None = None,
+        *,
+        hub: HubClient | None = None,
+        threads: bool = True,
+    ) -> None:
         self.env = env
         self.folder: Path = env.config.data
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.backends = backends.choose(env, threads=threads)
+        self.backends = backends.choose(env, hub, threads=threads)
         self.stores = self.backends.stores
         self.blobs = self.backends.blobs
         self.ephemeral = self.backends.values
@@ -57,13 +66,12 @@ class Runtime:
 
     def _background(self) -> list[parts.Part]:
         """What runs beside the requests in this process, by its role."""
-        config = self.env.config
-        if not backends.is_shared(config):
+        leases = self.backends.leases
+        if leases is None:
             return parts.background(self)
-        if config.role == "web":
+        if self.env.config.role == "web":
             return [Tending(self.instances, None)]
-        tending = Tending(self.instances, self.backends.leases)
-        return [*parts.background(self), tending]
+        return [*parts.background(self), Tending(self.instances, leases)]
 
     async def stop(self) -> None:
         """End the parts in the reverse order of their start, then close the stores."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,13 @@ from granian.server.embed import Server
 
 from inglenook.documents.changes import end_long_polls
 from inglenook.environment import Environment
+from inglenook.storage.bus import Bus
+from inglenook.storage.hub import HubClient
 from inglenook.web.app import create_app
 from inglenook.web.gate import Gate
 from inglenook.web.lock import DataFolderTaken, DataLock
 from inglenook.web.runtime import Runtime
+from inglenook.web.supervisor import Supervisor
 
 log = structlog.get_logger("inglenook.server")
 
@@ -49,28 +51,78 @@ async def serve(env: Environment, alongside: Ready | None = None) -> None:
     `alongside` is a context kept open while the server runs (the control socket of the commands).
     Raises DataFolderTaken, OSError (an address that cannot be bound).
     """
-    sys.setswitchinterval(0.0005)  # a long Python computation in another thread gives way to the loop sooner
+    stop = _signalled()
     lock = await _lock(env.config.data)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     try:
         check_address(env.config.host, env.config.port)
-        runtime = Runtime(env)
-        try:
-            await runtime.start()
-            async with alongside(runtime) if alongside else contextlib.nullcontext(), listening(create_app(runtime)):
-                gc.collect()
-                gc.freeze()  # what is there now stays: no search for garbage walks through it again
-                log.info("listening", address=f"{env.config.host}:{env.config.port}", data=str(env.config.data))
-                await stop.wait()
-                log.info("stopping")
-        finally:
-            await _within(PARKING, runtime.stop(), "the background parts")
+        async with _answering(Runtime(env), alongside):
+            log.info("listening", address=f"{env.config.host}:{env.config.port}", data=str(env.config.data))
+            await stop.wait()
+            log.info("stopping")
     finally:
         lock.release()
     log.info("stopped")
+
+
+async def serve_by_several(
+    env: Environment, command: Sequence[str], describe: Callable[[int, int, int], bytes]
+) -> None:
+    """Own the data folder and have `env.config.workers` processes answer requests, until SIGINT or SIGTERM.
+
+    `command` and `describe` start one of them (see `Supervisor`). Raises as `serve`, and WorkerFailed."""
+    stop = _signalled()
+    lock = await _lock(env.config.data)
+    try:
+        check_address(env.config.host, env.config.port)
+        supervisor = Supervisor(env, env.config.workers, lock, command, describe)
+        try:
+            await supervisor.start()
+            log.info("listening", address=f"{env.config.host}:{env.config.port}", data=str(env.config.data),
+                     workers=env.config.workers)  # fmt: skip
+            await stop.wait()
+            log.info("stopping")
+        finally:
+            await supervisor.stop()
+    finally:
+        lock.release()
+    log.info("stopped")
+
+
+async def serve_as_worker(env: Environment, connection: socket.socket, alongside: Ready | None = None) -> None:
+    """Answer requests as one of several processes, until SIGTERM or until the one that started it is gone."""
+    stop = _signalled()
+    hub = HubClient(connection, Bus())
+    await hub.start()
+    try:
+        async with _answering(Runtime(env, hub=hub), alongside):
+            hub.ready()
+            ended = asyncio.ensure_future(hub.ended.wait())
+            told = asyncio.ensure_future(stop.wait())
+            await asyncio.wait([ended, told], return_when=asyncio.FIRST_COMPLETED)
+            for waiting in (ended, told):
+                waiting.cancel()
+    finally:
+        await hub.stop()
+
+
+@asynccontextmanager
+async def _answering(runtime: Runtime, alongside: Ready | None) -> AsyncGenerator[None]:
+    """Answer requests inside the context, with everything in the background."""
+    sys.setswitchinterval(0.0005)  # a long Python computation in another thread gives way to the loop sooner
+    try:
+        await runtime.start()
+        async with alongside(runtime) if alongside else contextlib.nullcontext(), listening(create_app(runtime)):
+            yield
+    finally:
+        await _within(PARKING, runtime.stop(), "the background parts")
+
+
+def _signalled() -> asyncio.Event:
+    """Set by SIGINT and SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from inglenook.cli import control
+from inglenook.cli import control, worker
 from inglenook.cli.execute import execute
 from inglenook.cli.invocation import Called, CommandFailed, Invocation
 
@@ -26,18 +26,29 @@ async def serve(*, call: Called) -> None:
     from inglenook.web import logs
     from inglenook.web.lock import DataFolderTaken
     from inglenook.web.serve import serve as run
+    from inglenook.web.serve import serve_by_several
+    from inglenook.web.supervisor import WorkerFailed
 
     config = call.settings.config
     refuse_what_is_missing(call)
     logs.configure(config)
-
-    def alongside(runtime: Runtime) -> AbstractAsyncContextManager[None]:
-        return control.listening(config.data, lambda request, terminal: _inside(runtime, call, request, terminal))
-
+    env = Environment(config)
     try:
-        await run(Environment(config), alongside)
+        if config.workers > 1:
+            settings = call.settings
+            await serve_by_several(env, worker.COMMAND, lambda *place: worker.describe(settings, *place))
+        else:
+            await run(env, lambda runtime: answering_commands(runtime, call))
     except DataFolderTaken as taken:
         raise CommandFailed(f"{taken}. Stop it first, or choose another folder with --data") from None
+    except WorkerFailed as failure:
+        raise CommandFailed(str(failure)) from None
+
+
+def answering_commands(runtime: Runtime, call: Called) -> AbstractAsyncContextManager[None]:
+    """Execute the commands that arrive on the control socket, while the context is open."""
+    folder = call.settings.config.data
+    return control.listening(folder, lambda request, terminal: _inside(runtime, call, request, terminal))
 
 
 def refuse_what_is_missing(call: Called) -> None:
@@ -49,8 +60,6 @@ def refuse_what_is_missing(call: Called) -> None:
         raise CommandFailed(f"Not installed: {', '.join(packages)}. Try: pip install 'inglenook[distributed]'")
     if config.role != "all" and not is_shared(config):
         raise CommandFailed(f"role: a process that is only {config.role} needs a database_url on PostgreSQL")
-    if config.workers > 1:
-        call.say("Warning: workers: each process serves alone; start several over one database_url")
 
 
 async def _inside(runtime: Runtime, call: Called, request: control.Request, terminal: Terminal) -> int:
