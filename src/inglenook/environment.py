@@ -58,6 +58,10 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+EXTENSIONS = ("batch", "chunks", "status", "refusal")
+"""What can be spoken with servers of the same make, beyond the protocol (spec/11 §1)."""
+
+
 @dataclass(frozen=True)
 class Config:
     """The effective configuration (spec/10 §2). `inglenook.cli.settings` reads it from flags, environment and file."""
@@ -79,6 +83,7 @@ class Config:
     tls_cert: str = ""
     tls_key: str = ""
     trusted_proxies: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = EXTENSIONS
     contexts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     versions_to_keep: int = 20
     seconds_between_versions: float = 15 * 60.0

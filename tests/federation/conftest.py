@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from tests.servers import free_port
 from .people import Person
 from .postbox import Postbox
 from .processes import Server
+
+EXTENSIONS = {"on": ("all", "all", "all"), "off": ("none", "none", "none"), "mixed": ("all", "none", "all")}
+"""What alice's, bob's and carol's servers speak beyond the protocol, by the variable EXTENSIONS."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,11 @@ def town(tmp_path_factory: pytest.TempPathFactory, mails: Postbox) -> Iterator[T
     """Alice, bob and carol on three servers."""
     folder = tmp_path_factory.mktemp("town")
     names = ("alice", "bob", "carol")
-    servers = [Server(folder / name, {"INGLENOOK_SMTP_URL": mails.url}) for name in names]
+    spoken = EXTENSIONS[os.environ.get("EXTENSIONS", "on")]
+    servers = [
+        Server(folder / name, {"INGLENOOK_SMTP_URL": mails.url, "INGLENOOK_EXTENSIONS": extensions})
+        for name, extensions in zip(names, spoken, strict=True)
+    ]
     for server in servers:
         server.launch()
     for server in servers:
@@ -58,9 +67,10 @@ NewPerson = Callable[..., Person]
 def new_person(tmp_path: Path) -> Iterator[NewPerson]:
     """Makes people on servers of their own, that a test may kill: `new_person(name, quota="10MB")`."""
     servers: list[Server] = []
+    spoken = cycle(EXTENSIONS[os.environ.get("EXTENSIONS", "on")][:2])
 
-    def make(name: str, **more: str) -> Person:
-        server = Server(tmp_path / name)
+    def make(name: str, *, extensions: str = "", **more: str) -> Person:
+        server = Server(tmp_path / name, {"INGLENOOK_EXTENSIONS": extensions or next(spoken)})
         servers.append(server)
         server.start()
         return Person(server, name).move_in(**more)

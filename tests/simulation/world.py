@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from litestar import Litestar
 
-from inglenook.environment import Config, Environment
+from inglenook.environment import EXTENSIONS, Config, Environment
 from inglenook.identity.commands import cli_token
 from inglenook.identity.creation import Wish, create_instance
 from inglenook.identity.instance import Instance
@@ -46,6 +47,7 @@ class Server:
     name: str
     folder: Path
     skew: float
+    extensions: tuple[str, ...]
     starts: int = 0
     runtime: Runtime | None = None
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
@@ -64,7 +66,7 @@ class Server:
         """Begin a life on what the life before has left on the disk."""
         self.starts += 1
         env = Environment(
-            Config(data=self.folder, dev=True),
+            Config(data=self.folder, dev=True, extensions=self.extensions),
             VirtualClock(self.world.loop, self.skew),
             SeededRandomness(f"{self.world.seed}/{self.name}/{self.starts}"),
         )
@@ -121,6 +123,8 @@ class World:
         self.loop = loop
         self.random = random.Random(seed)
         self.network = Network(random.Random(f"{seed}/network"))
+        # all servers speak the extensions, or none, or every other one
+        self.spoken = cycle(random.Random(f"{seed}/extensions").choice([(True,), (False,), (True, False)]))
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="inglenook-simulation-", dir=memory if memory.is_dir() else None))
         self.servers: list[Server] = []
@@ -129,7 +133,7 @@ class World:
     async def add(self, name: str, *, skew: float = 0.0, quota: int = 0) -> Server:
         """A server with its person."""
         folder = self.folder / name
-        server = Server(self, name, folder, skew)
+        server = Server(self, name, folder, skew, EXTENSIONS if next(self.spoken) else ())
         await server.start()
         assert server.runtime is not None
         wish = Wish(

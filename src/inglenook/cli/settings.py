@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from inglenook.environment import Config, default_data_folder
+from inglenook.environment import EXTENSIONS, Config, default_data_folder
 
 PREFIX = "INGLENOOK_"
 
@@ -109,6 +109,13 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
+def _extensions(text: str) -> tuple[str, ...]:
+    names = () if text.strip() == "none" else EXTENSIONS if text.strip() == "all" else _list(text)
+    if not set(names) <= set(EXTENSIONS):
+        raise ValueError(f"expected all, none or some of {', '.join(EXTENSIONS)}")
+    return tuple(names)
+
+
 def _folder(text: str) -> Path:
     if not text:
         raise ValueError("expected a folder")
@@ -133,6 +140,7 @@ KEYS: Mapping[str, Key] = {
     "tls_cert": Key(str, "certificate of the server"),
     "tls_key": Key(str, "key of the certificate"),
     "trusted_proxies": Key(_list, "addresses of reverse proxies, separated by commas"),
+    "extensions": Key(_extensions, "what is spoken with servers of the same make: all, none, or names"),
 }
 
 _TABLES = ("contexts", "files")

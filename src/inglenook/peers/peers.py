@@ -20,6 +20,7 @@ import structlog
 from multidict import CIMultiDict
 
 from inglenook.environment import Environment
+from inglenook.peers import extensions
 from inglenook.peers.addresses import AddressPolicy, host_of, origin_of, parse_url
 from inglenook.peers.errors import (
     PeerBusy,
@@ -187,6 +188,11 @@ class Peers:
         host = self._hosts.known(host_of(address))
         return host.extensions if host else {}
 
+    def speaks(self, address: str, extension: str) -> bool:
+        """Whether a host and this server both speak an extension, in the same version."""
+        version = extensions.spoken(self._env.config).get(extension)
+        return version is not None and self.extensions(address).get(extension) == version
+
     def forget_extensions(self, address: str) -> None:
         """A route of an extension is not there after all."""
         host = self._hosts.known(host_of(address))
@@ -305,9 +311,9 @@ class Peers:
         if host.circuit.is_open:
             log.info("peer_answers_again", host=host.name)
         host.circuit.succeeded()
-        announced = answer.headers.get("Inglenook-Extensions", "")
+        announced = answer.headers.get(extensions.HEADER, "")
         if announced or host.extensions:
-            host.extensions = extensions_of(announced)
+            host.extensions = extensions.announced(announced)
         if answer.status in AILING:
             self._note_error(host, f"{host.name} answered {answer.status}")
             return
@@ -432,13 +438,3 @@ class Peers:
 def is_token(value: object) -> TypeGuard[str]:
     """Whether a value can be sent as a bearer token: printable ASCII, not empty."""
     return isinstance(value, str) and value != "" and value.isascii() and value.isprintable() and " " not in value
-
-
-def extensions_of(header: str) -> dict[str, int]:
-    """`batch=1, chunks=1` (RFC 8941 dictionary of integers) as a mapping; members of another form are left out."""
-    found: dict[str, int] = {}
-    for member in header[:1024].split(","):
-        name, _, version = member.partition(";")[0].strip().partition("=")
-        if name and version.isascii() and version.isdigit() and len(version) <= 9:
-            found[name] = int(version)
-    return found

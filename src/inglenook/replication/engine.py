@@ -136,12 +136,12 @@ class ReplicationEngine:
 
         def news(view: Reader) -> tuple[int, set[str], set[str]]:
             changed = {sid for sid in ids if has_news(view, sid, watched.seen.get(sid, 0))}
-            kinds = {sender.kind for sender, _ in watched.senders.values()}
+            kinds = {sender.line.kind for sender, _ in watched.senders.values()}
             return view.last_seq(), changed, {kind for kind in kinds if is_due(view, kind, now)}
 
         upto, changed, due = await store.read(news)
         for (sid, _), (sender, _) in watched.senders.items():
-            if sid in changed or sender.kind in due:
+            if sid in changed or sender.line.kind in due:
                 sender.wake()
         watched.seen = dict.fromkeys(ids, upto)
 

@@ -51,7 +51,8 @@ class FileToSend:
 
 @dataclass(slots=True)
 class Page:
-    """A page of the feed. `last` is the sequence up to which it reaches, `more` whether the feed goes on."""
+    """A page of the feed. `last` is the sequence up to which it reaches, `more` whether the feed goes on, `newest` the
+    instance's sequence when it was read."""
 
     last: int
     more: bool
@@ -59,12 +60,13 @@ class Page:
     removals: list[Change] = field(default_factory=list[Change])
     files: list[FileToSend] = field(default_factory=list[FileToSend])
     revoked: bool = False
+    newest: int = 0
 
 
 def read_page(view: Reader, sharing: Sharing, index: int, key: bytes, since: int, limit: int) -> Page:
     """The next changes of a sharing for a member."""
     records = view.record_feed(tracking.SHARED, sharing.id, since=since, limit=limit)
-    page = Page(records[-1].seq if records else since, len(records) == limit)
+    page = Page(records[-1].seq if records else since, len(records) == limit, newest=view.last_seq())
     lineage = tree.Lineage(view)
     for record in records:
         add(view, lineage, sharing, index, key, record, page)
@@ -187,6 +189,18 @@ def folders_first(view: Reader, sharing: Sharing, key: bytes) -> list[Change]:
         since = records[-1].seq
     found.sort(key=lambda item: item.depth)
     return found
+
+
+def folder_with_those_above(view: Reader, sharing: Sharing, key: bytes, id: str) -> list[Change]:
+    """A folder of a sharing and the folders above it that are in it too, as they are sent."""
+    page = Page(0, more=False)
+    lineage = tree.Lineage(view)
+    folder = tree.get(view, id)
+    for item in [folder, *lineage.ancestors(folder)] if folder is not None else ():
+        record = view.record(tracking.SHARED, f"{FILES}/{item.id}")
+        if record is not None and item.is_directory:
+            add(view, lineage, sharing, -1, key, record, page)
+    return page.bulk
 
 
 def in_order(items: Sequence[Change]) -> list[Change]:

@@ -33,10 +33,10 @@ from inglenook.storage.documents.contract import Writer
 
 
 class BulkOutcome:
-    """What became of a list of folders and removals: the first error, and the folders that only the sender knows."""
+    """What became of a list of folders and removals: errors by id, and the folders that only the sender knows."""
 
     def __init__(self) -> None:
-        self.error: DomainError | None = None
+        self.errors: dict[str, DomainError] = {}
         self.missing: list[tuple[Received, str]] = []
 
     @contextmanager
@@ -50,10 +50,9 @@ class BulkOutcome:
             self.failed(received, error)
 
     def failed(self, received: Received, error: DomainError) -> None:
-        """Remember the first error; those that have no status of their own are told with the document's id."""
-        if self.error is None:
-            named = isinstance(error, (BadRequest, Conflict))
-            self.error = error if named else Unprocessed(f"{received.id} - {error.detail}")
+        """Remember an error; those that have no status of their own are told with the document's id."""
+        named = isinstance(error, (BadRequest, Conflict))
+        self.errors[received.id] = error if named else Unprocessed(f"{received.id} - {error.detail}")
 
 
 def apply_bulk(tx: Writer, ex: Exchange, documents: list[Received]) -> BulkOutcome:

@@ -10,12 +10,14 @@ from litestar.response import Response
 
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
-from inglenook.kernel.errors import Unprocessed, Unreadable, UnsupportedMediaType
-from inglenook.replication import service
+from inglenook.kernel.errors import BadRequest, NotFound, TooLarge, Unprocessed, Unreadable, UnsupportedMediaType
+from inglenook.peers import extensions
+from inglenook.replication import frames, receive_batch, service
 from inglenook.replication.initial import end_initial_sync
 from inglenook.replication.shapes import wrong_member
 from inglenook.sharing.peer_access import require_peer
-from inglenook.wire import PEER, body_chunks, no_content, plain_json, read_body
+from inglenook.wire import PEER, body_chunks, no_content, plain_json, read_body, streamed
+from inglenook.wire import Answer as Bytes
 
 MAX_BULK = 64 * 1024 * 1024
 MAX_METADATA = 8_000_000
@@ -85,6 +87,37 @@ async def end_initial(sharing_id: str, instance: Instance, caller: Caller) -> No
     await instance.store.write(lambda tx: end_initial_sync(tx, instance, sharing_id))
 
 
+@post("/sharings/{sharing_id:str}/_batch/offer", opt={"guard": PEER})
+async def offer(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
+    """Which of the offered documents are wanted, and whether with their contents (spec/11 §2)."""
+    sharing, index = await require_peer(caller, sharing_id, "POST")
+    _require(instance, "batch")
+    raw = await read_body(request, frames.MAX_BATCH_BYTES)
+    try:
+        offered = msgspec.json.Decoder(frames.Offered).decode_lines(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("The offer cannot be read") from error
+    if len(offered) > frames.MAX_BATCH_ITEMS:
+        raise TooLarge(f"A batch has at most {frames.MAX_BATCH_ITEMS} documents")
+    answers = await receive_batch.answer_offer(instance, service.exchange(instance, sharing, index), offered)
+    return Bytes(frames.lines(answers), media_type=frames.OFFER)
+
+
+@post("/sharings/{sharing_id:str}/_batch/push", opt={"guard": PEER})
+async def push(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
+    """Take documents with their contents; a line of the answer for each as soon as it is stored (spec/11 §2)."""
+    sharing, index = await require_peer(caller, sharing_id, "POST")
+    _require(instance, "batch")
+    ex = service.exchange(instance, sharing, index)
+    return streamed(receive_batch.take_push(instance, ex, body_chunks(request)), media_type=frames.OFFER)
+
+
+def _require(instance: Instance, extension: str) -> None:
+    """Check that an extension is switched on. Raises NotFound."""
+    if extension not in extensions.spoken(instance.env.config):
+        raise NotFound("Not Found")
+
+
 async def _object(request: Http, limit: int) -> Body:
     """A JSON object; `null` and malformed bodies are refused as peers expect it (spec/05 §12.0)."""
     raw = await read_body(request, limit)
@@ -97,4 +130,4 @@ async def _object(request: Http, limit: int) -> Body:
     return body
 
 
-ROUTES = [revs_diff, bulk_docs, folder, file_metadata, file_content, reupload, end_initial]
+ROUTES = [revs_diff, bulk_docs, folder, file_metadata, file_content, reupload, end_initial, offer, push]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from inglenook.files import tree
 from inglenook.files.documents import FILES
@@ -18,32 +17,26 @@ from inglenook.kernel.errors import (
     InvalidParameter,
     NotFound,
     PreconditionFailed,
-    Unprocessed,
     Unreadable,
-    UpstreamFailed,
 )
 from inglenook.kernel.xor import xor_id
 from inglenook.replication.exchange import (
     Exchange,
-    ParentMissing,
     Received,
     md5_of,
     read_document,
     read_file,
 )
+from inglenook.replication.fetching import apply_folders, with_parents
 from inglenook.replication.link_state import nudge
-from inglenook.replication.placement import recreate_folder
 from inglenook.replication.receive_documents import apply_documents
 from inglenook.replication.receive_files import apply_content, apply_metadata
-from inglenook.replication.receive_folders import BulkOutcome, apply_bulk
-from inglenook.replication.shapes import wrong_member
 from inglenook.replication.transform import folder_for_caller
-from inglenook.sharing import links, tracking
+from inglenook.sharing import tracking
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader, Writer
 
 KEY_LIFETIME = 5 * 60.0
-DEEPEST = 64
 EXCESS = 16 * 1024 * 1024
 
 Body = dict[str, Any]
@@ -99,23 +92,10 @@ async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Map
     for doctype, received in others.items():
         await instance.store.write(lambda tx, d=doctype, r=received: apply_documents(tx, ex, d, r))
     if files:
-        await _apply_files(instance, ex, files)
+        for error in (await apply_folders(instance, ex, files)).values():
+            first = first or error
     if first is not None:
         raise first
-
-
-async def _apply_files(instance: Instance, ex: Exchange, files: list[Received]) -> None:
-    outcome: BulkOutcome = await instance.store.write(lambda tx: apply_bulk(tx, ex, files))
-    error = outcome.error
-    for received, parent in outcome.missing:
-        try:
-            await _fetch_parents(instance, ex, parent)
-            again: BulkOutcome = await instance.store.write(lambda tx, r=received: apply_bulk(tx, ex, [r]))
-            error = error or again.error
-        except DomainError as failed:
-            error = error or failed
-    if error is not None:
-        raise error
 
 
 async def file_metadata(instance: Instance, sharing: Sharing, index: int, id: str, document: Body) -> str | None:
@@ -130,7 +110,7 @@ async def file_metadata(instance: Instance, sharing: Sharing, index: int, id: st
     def apply(tx: Writer) -> bool:
         return apply_metadata(tx, ex, received)
 
-    if await _with_parents(instance, ex, apply):
+    if await with_parents(instance, ex, apply):
         return None
     key = instance.env.random.bytes(8).hex()
     kept = {"sharing": sharing.id, "member": index, "document": document}
@@ -155,7 +135,7 @@ async def file_content(
             raise InvalidParameter("Invalid hash", parameter="md5sum")
         if content.size != size:
             raise PreconditionFailed("Content length does not match", parameter="Content-Length")
-        await _with_parents(instance, ex, lambda tx: apply_content(tx, ex, received, content))
+        await with_parents(instance, ex, lambda tx: apply_content(tx, ex, received, content))
     except BaseException:
         await instance.contents.discard(content)
         raise
@@ -191,75 +171,6 @@ async def try_refused_again(instance: Instance, sharing_id: str, index: int) -> 
 
     if await instance.store.read(lambda view: view.next_due(kind)) is not None:
         await instance.store.write(change)
-
-
-# -- folders that only the sender knows
-
-
-async def _with_parents(instance: Instance, ex: Exchange, apply: Any) -> Any:
-    """Apply something; a folder that is missing is fetched from the sender first (spec/05 §14.3)."""
-    for _ in range(3):
-        try:
-            return await instance.store.write(apply)
-        except ParentMissing as missing:
-            await _fetch_parents(instance, ex, missing.id)
-    raise NotFound("This folder was not found")
-
-
-async def _fetch_parents(instance: Instance, ex: Exchange, id: str) -> None:
-    """Fetch a folder and those above it until one is known here, then make them from the top down."""
-    fetched: list[tuple[str, Body]] = []
-    while len(fetched) < DEEPEST:
-        found = await _ask_for_folder(instance, ex, id)
-        fetched.append((id, found))
-        above = found.get("dir_id")
-        if not isinstance(above, str) or not above:
-            break
-        if any(above == known for known, _ in fetched):
-            raise BadRequest("Operation aborted")
-        id = above
-        if await instance.store.read(lambda view, i=id: tree.get(view, i)) is not None:
-            break
-    else:
-        raise Unprocessed("The folder lies too deep")
-
-    def make(tx: Writer) -> None:
-        for folder_id, body in reversed(fetched):
-            recreate_folder(tx, ex, folder_id, body)
-
-    await instance.store.write(make)
-
-
-async def _ask_for_folder(instance: Instance, ex: Exchange, id: str) -> Body:
-    """Ask the sender, then (on the owner) the other members. Raises NotFound; Unprocessed when nobody can be asked,
-    which must not look as if this server were out of order."""
-    silent = True
-    for index in _who_may_know(ex.sharing, ex.index):
-        link = links.peer_link(instance, ex.sharing, index)
-        try:
-            response = await instance.peers.authorized(
-                link,
-                "GET",
-                f"/sharings/{ex.sharing.id}/io.cozy.files/{quote(id, safe='')}",
-                headers={"Accept": "application/json"},
-            )
-            found = response.json() if response.status == 200 else None
-        except UpstreamFailed:
-            continue
-        silent = False
-        if isinstance(found, dict) and found.get("type") == "directory" and not wrong_member(found):
-            return found
-    if silent:
-        raise Unprocessed("The folder cannot be asked for")
-    raise NotFound("This folder was not found")
-
-
-def _who_may_know(sharing: Sharing, sender: int) -> Iterable[int]:
-    yield sender
-    if sharing.owner:
-        for i, member in enumerate(sharing.members):
-            if i not in (0, sender) and member.status == "ready" and member.instance:
-                yield i
 
 
 def _slot(instance: Instance, key: str) -> str:

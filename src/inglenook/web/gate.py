@@ -16,11 +16,16 @@ from litestar.exceptions import HTTPException, NotFoundException
 
 from inglenook import wire
 from inglenook.kernel.errors import DomainError
+from inglenook.peers import extensions
+from inglenook.peers.peers import USER_AGENT
 from inglenook.web import cors, errors, hosts, paths
 from inglenook.web.runtime import Runtime
 from inglenook.wire import Answer
 
 log = structlog.get_logger("inglenook.web")
+
+_HEALTH = ("/version", "/status", "/.well-known/inglenook")
+_ABOUT_LIFETIME = 3600  # seconds for which what the server is may be kept
 
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
@@ -49,6 +54,8 @@ class Gate:
         self.random = runtime.env.random
         self.only_health = runtime.env.config.role == "worker"  # requests are for the processes of the other roles
         self.headers = [_NO_SNIFFING] if runtime.env.config.dev else [_NO_SNIFFING, _HSTS]
+        announcement = extensions.announcement(runtime.env.config)
+        self.to_servers = [(extensions.HEADER.lower().encode(), announcement.encode())] if announcement else []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request or websocket."""
@@ -79,7 +86,7 @@ class Gate:
         if b"%" in scope["raw_path"]:
             scope["path"] = paths.decoded(scope["raw_path"])
         path = scope["path"]
-        if path in ("/version", "/status") and scope.get("method") == "GET":
+        if path in _HEALTH and scope.get("method") in ("GET", "HEAD"):
             return await self._health(path)
         if self.only_health:
             raise NotFoundException
@@ -102,9 +109,12 @@ class Gate:
         return None
 
     async def _health(self, path: str) -> Answer:
-        """Which every host answers (spec/10 §4)."""
+        """Which every host answers (spec/10 §4, spec/11 §1)."""
         if path == "/version":
             return wire.plain_json(self.runtime.version())
+        if path != "/status":
+            lifetime = {"cache-control": f"public, max-age={_ABOUT_LIFETIME}"}
+            return wire.plain_json(self.runtime.about(), headers=lifetime)
         status = await self.runtime.status()
         return wire.plain_json(status, 200 if status["status"] == "OK" else 503)
 
@@ -196,8 +206,17 @@ class Passage:
         caller = self.scope["state"].get("caller")
         return caller is None or not caller.asked
 
+    def _for_a_server(self) -> bool:
+        """Whether another server asks, which is told what can be done beyond the protocol (spec/11 §1)."""
+        handler = self.scope.get("route_handler")
+        if handler is not None and handler.opt.get("guard") == wire.PEER:
+            return True
+        return header(self.scope, b"user-agent") == USER_AGENT.encode()
+
     def _complete(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = [*given, *self.gate.headers, (b"x-request-id", self.request_id.encode())]
+        if self._for_a_server():
+            headers += self.gate.to_servers
         own_policy = page = kept = False
         for name, value in given:
             if name == b"content-security-policy":

@@ -16,8 +16,10 @@ import inglenook
 from inglenook.environment import Environment
 from inglenook.identity.instances import Instances
 from inglenook.kernel.errors import DomainError
+from inglenook.peers import extensions
 from inglenook.peers.peers import Peers
 from inglenook.peers.transport import Transport
+from inglenook.replication import frames
 from inglenook.storage.hub import HubClient
 from inglenook.web import backends, parts
 from inglenook.web.tending import Tending
@@ -82,6 +84,18 @@ class Runtime:
         mode = "development" if self.env.config.dev else "production"
         runtime = f"{platform.python_implementation()} {platform.python_version()}"
         return {"version": inglenook.__version__, "build_mode": mode, "runtime_version": runtime}
+
+    def about(self) -> dict[str, Any]:
+        """What `GET /.well-known/inglenook` tells other servers (spec/11 §1)."""
+        config = self.env.config
+        contact = config.context("").get("contact")
+        return {
+            "product": "Inglenook",
+            "version": inglenook.__version__,
+            "extensions": extensions.spoken(config),
+            "limits": {"max_batch_bytes": frames.MAX_BATCH_BYTES, "max_batch_items": frames.MAX_BATCH_ITEMS},
+            **({"contact": contact} if isinstance(contact, str) and contact else {}),
+        }
 
     async def status(self) -> dict[str, Any]:
         """What `GET /status` tells: the time that each service takes to answer, or which one does not."""

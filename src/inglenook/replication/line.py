@@ -1,0 +1,199 @@
+"""The line to one member: calls to its server in the name of one sharing, and what is known of them (spec/05 §20)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import structlog
+
+from inglenook.identity.instance import Instance
+from inglenook.kernel.errors import BadRequest, DomainError, UpstreamFailed
+from inglenook.peers import backoff
+from inglenook.peers.errors import PeerBusy, PeerCircuitOpen, PeerGarbage
+from inglenook.peers.peers import Limits, PeerLink, PeerResponse
+from inglenook.replication.link_state import LinkState, Retry, load_state, save_state
+from inglenook.sharing import documents, links, tracking
+from inglenook.sharing.documents import Sharing
+from inglenook.storage.documents.contract import Record, Writer
+
+log = structlog.get_logger("inglenook.replication")
+
+JSON = "application/json"
+LONGEST_REST = 30.0  # seconds between two looks at a member that is away: one small request
+UNREACHABLE = frozenset({502, 503, 504})
+
+
+class Ended(Exception):
+    """The sharing or the member is no longer there: nothing is to be sent any more."""
+
+
+class Refused(DomainError):
+    """The member's server has refused one document; it is tried again later."""
+
+    def __init__(self, response: PeerResponse) -> None:
+        super().__init__(f"refused with {response.status}: {reason(response)}")
+        self.status = response.status
+
+
+class Line:
+    """Calls to one member. `kind` is that of the records of what the member has refused."""
+
+    def __init__(self, instance: Instance, sharing_id: str, index: int) -> None:
+        self.instance = instance
+        self.sharing_id = sharing_id
+        self.index = index
+        self.kind = tracking.retry_kind(sharing_id, index)
+        self.state = LinkState()
+        self.log = log.bind(instance=instance.domain, sharing=sharing_id, member=index)
+        self._link: PeerLink | None = None
+
+    @property
+    def link(self) -> PeerLink:
+        """The credentials in use; there are some once `sharing` was asked for."""
+        assert self._link is not None
+        return self._link
+
+    @property
+    def connected(self) -> bool:
+        """Whether there were credentials so far."""
+        return self._link is not None
+
+    async def sharing(self) -> Sharing:
+        """The sharing as it is now, its credentials taken into use. Raises Ended."""
+        sharing = await self.instance.store.read(lambda view: documents.get(view, self.sharing_id))
+        if sharing is None or not sharing.active or self.index >= len(sharing.members):
+            raise Ended
+        if sharing.owner and sharing.members[self.index].status != "ready":
+            raise Ended
+        try:
+            link = links.peer_link(self.instance, sharing, self.index)
+        except BadRequest as error:
+            raise Ended from error
+        # one link for all requests, so that a token is renewed once
+        if self._link is None or self._link.client_id != link.client_id or self._link.instance != link.instance:
+            self._link = link
+        return sharing
+
+    # -- exchanges
+
+    async def call(self, method: str, path: str, body: object, *, seconds: float = 10.0) -> PeerResponse:
+        """One exchange in JSON. Raises Refused for a 4xx or 5xx about the document, UpstreamFailed for the server."""
+        content = msgspec.json.encode(body)
+        return await self.send(method, path, content, {"Content-Type": JSON}, timeout=seconds)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Callable[[], AsyncIterator[bytes]] | None,
+        headers: dict[str, str],
+        *,
+        timeout: float | Limits,  # noqa: ASYNC109 -- finer than a mere deadline
+        refresh: bool = True,
+    ) -> PeerResponse:
+        """One exchange below the sharing's address. Raises as `call`."""
+        response = await self.instance.peers.authorized(
+            self.link,
+            method,
+            f"/sharings/{self.sharing_id}{path}",
+            headers={"Accept": JSON, **headers},
+            body=body,
+            timeout=timeout,
+            refresh=refresh,
+        )
+        if response.status in UNREACHABLE:
+            raise UpstreamFailed(f"the server of the member answered {response.status}")
+        if response.status >= 400:
+            raise Refused(response)
+        return response
+
+    async def knock(self) -> None:
+        """Ask one small thing alone: a circuit lets one request try, and refuses those beside it."""
+        await self.sharing()
+        with suppress(Refused):
+            await self.call("POST", "/_revs_diff", {})
+
+    # -- what was refused
+
+    async def write_down(self, key: str, why: str) -> None:
+        """Remember a document that was refused, to try it again by itself; `key` is the id of its tracking record."""
+        env = self.instance.env
+        self.log.info("document_refused", document=key, reason=why)
+        self.state.failed(env.clock.timestamp(), why)
+
+        def change(tx: Writer) -> None:
+            old = tx.record(self.kind, key)
+            attempts = Retry.of(old).attempts if old else 0
+            due = env.clock.now().timestamp() + backoff.delay(attempts, env.random.uniform())
+            tx.put_record(self.kind, key, msgspec.to_builtins(Retry(attempts + 1, why)), due=due)
+
+        await self.instance.store.write(change)
+
+    async def taken(self, *keys: str) -> None:
+        """Documents were taken: they need no further try."""
+        self.succeeded()
+        store = self.instance.store
+        known = await store.read(lambda view: [key for key in keys if view.record(self.kind, key) is not None])
+        if known:
+            await store.write(lambda tx: [tx.delete_record(self.kind, key) for key in known])
+
+    async def due(self, limit: int) -> list[Record]:
+        """What is to be tried again now."""
+        now = self.instance.env.clock.now().timestamp()
+        return await self.instance.store.read(lambda view: view.records_due(self.kind, now, limit=limit))
+
+    async def next_due(self) -> float | None:
+        """Seconds until something is to be tried again; None when nothing is."""
+        due = await self.instance.store.read(lambda view: view.next_due(self.kind))
+        return None if due is None else due - self.instance.env.clock.now().timestamp()
+
+    # -- what is known
+
+    def succeeded(self) -> None:
+        """The member has taken something."""
+        self.state.succeeded(self.instance.env.clock.timestamp())
+
+    async def failed(self, trouble: UpstreamFailed, failures: int) -> float:
+        """The member's server is out of reach for the `failures`th time in a row; gives the seconds to wait."""
+        env = self.instance.env
+        delay = backoff.delay(failures, env.random.uniform(), ceiling=LONGEST_REST)
+        if isinstance(trouble, PeerBusy | PeerCircuitOpen):
+            delay = max(delay, trouble.retry_after)
+        self.state.failed(env.clock.timestamp(), trouble.detail)
+        self.state.next_try_at = env.clock.now().timestamp() + delay
+        self.log.info("member_unreachable", error=trouble.detail, next_try_in=round(delay, 1))
+        await self.keep_state()
+        return delay
+
+    async def load(self) -> None:
+        """Take up what was known before."""
+        self.state = await self.instance.store.read(lambda view: load_state(view, self.sharing_id, self.index))
+
+    async def keep_state(self) -> None:
+        """Make what is known durable."""
+        state = self.state
+        await self.instance.store.write(lambda tx: save_state(tx, self.sharing_id, self.index, state))
+
+
+def decoded(response: PeerResponse) -> Any:
+    """The body of an answer; None when it is not JSON, as if nothing had been said."""
+    try:
+        return response.json()
+    except PeerGarbage:
+        return None
+
+
+def reason(response: PeerResponse) -> str:
+    """What a refusal says, in one short line without anything secret."""
+    body = decoded(response)
+    if body is None:
+        return response.body[:120].decode("utf-8", "replace").strip()
+    if isinstance(body, dict):
+        errors = body.get("errors")
+        if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+            return str(errors[0].get("detail") or errors[0].get("title") or "")[:200]
+        return str(body.get("error") or body.get("reason") or "")[:200]
+    return ""

@@ -1,0 +1,79 @@
+"""How far the sending to one member is, and what is on its way at this moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from inglenook.kernel.errors import UpstreamFailed
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is: `cursor` is read, `open` is on its way (document → place in the feed), `again` has changed
+    since. `fresh` is how far the newest changes were read while older ones still wait; 0 when none do.
+    `sent` are the revisions of documents behind the cursor that the member has already."""
+
+    cursor: int
+    open: dict[str, int] = field(default_factory=dict[str, int])
+    again: set[str] = field(default_factory=set[str])
+    fresh: int = 0
+    sent: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def done(self) -> int:
+        """Up to here everything is with the member, or written down."""
+        return min(self.cursor, min(self.open.values()) - 1) if self.open else self.cursor
+
+
+class OnTheWay:
+    """Exchanges that go on beside each other; `wake` is called whenever one ends."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._trouble: UpstreamFailed | None = None
+        self._fault: BaseException | None = None
+
+    def start(self, exchange: Coroutine[Any, Any, None]) -> None:
+        """Begin an exchange. When it raises UpstreamFailed, the member's server is out of reach; anything else is a
+        fault of this side."""
+        task = asyncio.create_task(exchange)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether something has stopped an exchange, so that no more shall begin."""
+        return self._trouble is not None or self._fault is not None
+
+    def check(self) -> None:
+        """Raise what has stopped an exchange."""
+        if self._fault is not None:
+            raise self._fault
+        if self._trouble is not None:
+            raise self._trouble
+
+    async def over(self, enough: Callable[[], bool]) -> None:
+        """Wait until enough exchanges have ended. Raises as `check`."""
+        while not enough() and self._tasks and not self.stopped:
+            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        self.check()
+
+    async def drop(self) -> None:
+        """End what is on its way; it is not behind the checkpoint yet, so it will be sent again."""
+        running = list(self._tasks)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failed := task.exception()) is not None:
+            if isinstance(failed, UpstreamFailed):
+                self._trouble = failed
+            else:
+                self._fault = failed
+        self._wake()

@@ -1,0 +1,111 @@
+"""Files on their way to one member, side by side, small ones past large ones (spec/05 §10).
+
+A file that is refused is written down and stops no other. The changes of one file go one after the other: what
+changes while it is on its way is read again when it has arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import quote
+
+from inglenook.peers.peers import TRANSFER
+from inglenook.replication import outbox
+from inglenook.replication.line import Line, Refused, decoded
+from inglenook.replication.outbox import FileToSend
+from inglenook.replication.progress import OnTheWay, Progress
+from inglenook.sharing.documents import Sharing
+from inglenook.storage.contents import INLINE_BYTES
+from inglenook.storage.documents.contract import Content
+
+AT_ONCE = 16
+LARGE = 4 * 1024 * 1024
+LARGE_AT_ONCE = 2
+SMALL_TRANSFER = 60.0
+
+
+class Uploads:
+    """The uploads of one run, in the plain protocol."""
+
+    def __init__(self, line: Line, progress: Progress, on_the_way: OnTheWay) -> None:
+        self._line = line
+        self._progress = progress
+        self._on_the_way = on_the_way
+        self._small = asyncio.Semaphore(AT_ONCE)
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+
+    def start(self, sharing: Sharing, file: FileToSend) -> None:
+        """Let a file go beside the others."""
+        progress = self._progress
+        key = f"{outbox.FILES}/{file.id}"
+        if key in progress.open:
+            progress.again.add(key)
+            return
+        progress.open[key] = file.seq
+        self._on_the_way.start(self._until_still(sharing, file, key))
+
+    async def _until_still(self, sharing: Sharing, file: FileToSend, key: str) -> None:
+        progress = self._progress
+        try:
+            while True:
+                lane = self._large if file.content is not None and file.content.size > LARGE else self._small
+                async with lane:
+                    await self._upload(file)
+                if key not in progress.again:
+                    break
+                progress.again.discard(key)
+                again = await read_one(self._line, sharing, key)
+                if not again.files:
+                    break
+                file = again.files[0]
+            self._line.state.moved_on = True
+        except Refused as refusal:
+            await self._line.write_down(key, refusal.detail)
+            progress.again.discard(key)
+        del progress.open[key]
+
+    async def _upload(self, file: FileToSend) -> None:
+        """Metadata, then content if it is wanted. Raises Refused, UpstreamFailed."""
+        line = self._line
+        sender = quote(line.instance.domain, safe="")
+        path = f"/io.cozy.files/{quote(str(file.document['_id']), safe='')}/metadata?from={sender}"
+        response = await line.call("PUT", path, file.document)
+        if response.status == 204:
+            await line.taken(f"{outbox.FILES}/{file.id}")
+            return
+        answer = decoded(response)
+        upload_key = answer.get("key") if isinstance(answer, dict) else None
+        if not isinstance(upload_key, str) or file.content is None:
+            raise Refused(response)
+        body = await self._body_of(file.content)
+        if body is None:
+            return
+        await line.send(
+            "PUT",
+            f"/io.cozy.files/{quote(upload_key, safe='')}?from={sender}",
+            body,
+            {"Content-Type": file.mime or "application/octet-stream"},
+            timeout=TRANSFER if file.content.size > LARGE else SMALL_TRANSFER,
+            refresh=False,
+        )
+        await line.taken(f"{outbox.FILES}/{file.id}")
+
+    async def _body_of(self, content: Content) -> bytes | Callable[[], AsyncIterator[bytes]] | None:
+        """The bytes of a content; None when it was replaced in the meantime: the newer state is next in the feed."""
+        instance = self._line.instance
+        if content.size > INLINE_BYTES:
+            return lambda: instance.contents.read(content)
+        return await instance.store.read(lambda view: view.content_bytes(content.sha256))
+
+
+def key_of(sharing: Sharing, index: int) -> bytes:
+    """The key of identifiers of a member; empty when there is none."""
+    credentials = sharing.credentials_for(index)
+    return credentials.xor_key if credentials else b""
+
+
+async def read_one(line: Line, sharing: Sharing, id: str) -> outbox.Page:
+    """One document as it is now; `id` is that of its tracking record."""
+    key = key_of(sharing, line.index)
+    return await line.instance.store.read(lambda view: outbox.read_one(view, sharing, line.index, key, id))
