@@ -112,6 +112,29 @@ def test_a_live_replication_needs_no_polling(shelf: Shelf, pouch: Node) -> None:
     assert pouch("sync.cancel(); return states") == []
 
 
+def test_attachments_travel_both_ways(shelf: Shelf, pouch: Node) -> None:
+    shelf.put("server", _attachments={"a b.txt": {"content_type": "text/plain", "data": "b25l"}})
+    there = pouch(
+        """
+        const db = local(name)
+        const made = await db.put({ _id: 'client', _attachments: { 'x': { content_type: 'image/png', data: 'AP8=' } } })
+        await db.sync(remote(name))
+        const rev = (await db.get('client'))._rev
+        await db.put({ _id: 'client', _rev: rev, n: 1, _attachments: (await db.get('client'))._attachments })
+        await db.sync(remote(name))
+        const { _attachments } = await db.get('server', { attachments: true })
+        return _attachments['a b.txt']
+        """,
+        name=shelf.doctype,
+    )
+    assert (there["content_type"], there["data"]) == ("text/plain", "b25l")
+    here = shelf.call("GET", "/client/x")
+    assert (here.content, here.headers["content-type"]) == (b"\0\xff", "image/png")
+    assert shelf.read("client")["n"] == 1
+    stub = shelf.read("client")["_attachments"]["x"]
+    assert (stub["length"], stub["revpos"], stub["stub"]) == (2, 1, True)
+
+
 def test_a_selector_chooses_what_is_pulled(shelf: Shelf, pouch: Node) -> None:
     shelf.bulk(*({"_id": f"{n}", **({"cozyLocalOnly": True} if n % 2 else {})} for n in range(10)))
     shelf.index("n", ddoc="by_n")

@@ -73,7 +73,7 @@ class History:
         return self.live and rev in open_leaves, rev
 
     def _rank(self, rev: str) -> tuple[bool, int, str]:
-        return True, generation(rev), rev.partition("-")[2]
+        return not self.revisions[rev].deleted, generation(rev), rev.partition("-")[2]
 
 
 def generation(rev: str) -> int:

@@ -20,7 +20,7 @@ from inglenook.storage.documents.contract import MAX_DOCUMENT_BYTES, Body
 MAX_BODY_BYTES = 64 * 1024 * 1024  # of a request with many documents
 MAX_DEPTH = 500  # nested arrays and objects in one document
 
-_IGNORED = frozenset({"_attachments", "_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq"})
+_IGNORED = frozenset({"_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Incoming:
     chain: list[str] | None
     deleted: bool
     body: Body
+    attachments: Body | None = None  # as sent
 
 
 # -- JSON
@@ -138,6 +139,7 @@ def split(document: Mapping[str, Any]) -> Incoming:
     id: str | None = None
     rev: str | None = None
     chain: list[str] | None = None
+    attachments: Body | None = None
     deleted = False
     for name, value in document.items():
         if not name.startswith("_"):
@@ -153,11 +155,15 @@ def split(document: Mapping[str, Any]) -> Incoming:
             if not isinstance(value, bool):
                 raise BadDocument("doc_validation", "_deleted must be a boolean")
             deleted = value
+        elif name == "_attachments":
+            if not isinstance(value, dict):
+                raise BadDocument("doc_validation", "Attachments property must be an object.")
+            attachments = cast("Body", value)
         elif name == "_revisions":
             chain = revisions.wire_to_chain(value)
         elif name not in _IGNORED:
             raise BadDocument("doc_validation", f"Bad special document member: {name}")
-    return Incoming(id, rev, chain, deleted, body)
+    return Incoming(id, rev, chain, deleted, body, attachments)
 
 
 def check_id(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from inglenook.documents import accounts, bodies
+from inglenook.documents import accounts, attachments, bodies
 from inglenook.documents.all_docs import require_database
 from inglenook.documents.bodies import Incoming
 from inglenook.documents.mango import definitions
@@ -81,7 +81,7 @@ def _edit(tx: Writer, doctype: str, sent: Incoming) -> dict[str, Any]:
     parent = sent.chain[-1] if sent.chain else sent.rev
     stored = tx.get(doctype, id)
     try:
-        document = tx.put(doctype, id, sent.body, rev=parent, deleted=sent.deleted)
+        document = attachments.put(tx, doctype, id, sent, rev=parent, deleted=sent.deleted)
     except DocumentConflict:
         return {"id": id, **CONFLICT}
     _follow(tx, stored, document)
@@ -91,7 +91,7 @@ def _edit(tx: Writer, doctype: str, sent: Incoming) -> dict[str, Any]:
 def _graft(tx: Writer, doctype: str, sent: Incoming, chain: list[str]) -> None:
     id = sent.id or tx.new_id()
     stored = tx.get(doctype, id)
-    if tx.graft(doctype, id, chain, sent.body, deleted=sent.deleted):
+    if attachments.graft(tx, doctype, id, chain, sent):
         winner = tx.winner(doctype, id)
         if winner is not None:
             _follow(tx, stored, winner)
@@ -117,22 +117,24 @@ def _chain(sent: Incoming) -> list[str]:
 
 
 async def get(
-    store: DocumentStore, doctype: str, items: list[Any], *, revs: bool, latest: bool
+    store: DocumentStore, doctype: str, items: list[Any], *, revs: bool, latest: bool, inline: bool = False
 ) -> AsyncIterator[bytes]:
-    """The answer of `_bulk_get`, in pieces. Raises DocumentNotFound before the first."""
+    """The answer of `_bulk_get`, in pieces; `inline` with the bytes of attachments.
+
+    Raises DocumentNotFound before the first."""
     await store.read(lambda view: require_database(view, doctype))
     yield b'{"results":['
     for at in range(0, len(items), PAGE):
         wanted = items[at : at + PAGE]
 
         def page(view: Reader, wanted: list[Any] = wanted) -> bytes:
-            return b",".join([_result(view, doctype, item, revs, latest) for item in wanted])
+            return b",".join([_result(view, doctype, item, revs, latest, inline) for item in wanted])
 
         yield (b"," if at else b"") + await store.read(page)
     yield b"]}\n"
 
 
-def _result(view: Reader, doctype: str, item: object, revs: bool, latest: bool) -> bytes:
+def _result(view: Reader, doctype: str, item: object, revs: bool, latest: bool, inline: bool) -> bytes:
     wanted = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
     id, rev = wanted.get("id"), wanted.get("rev")
     if not isinstance(id, str):
@@ -151,6 +153,8 @@ def _result(view: Reader, doctype: str, item: object, revs: bool, latest: bool) 
     found = [document for leaf in leaves if (document := view.revision(doctype, id, leaf)) is not None]
     if not found or tree is None:
         return _failed(id, "undefined" if rev is None else rev, "not_found", "missing")
+    if inline:
+        found = [attachments.inlined(view, document) for document in found]
     texts = [render(view, document, _ancestry(tree, document, revs)) for document in found]
     return b'{"id":%b,"docs":[%b]}' % (encode_json(id), b",".join([b'{"ok":' + text + b"}" for text in texts]))
 

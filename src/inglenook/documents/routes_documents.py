@@ -167,6 +167,22 @@ def vault_of(instance: Instance) -> accounts.Vault:
     return accounts.Vault(instance.doc.oauth_secret or instance.session_key, instance.env.random.bytes)
 
 
+@route(f"{DOCUMENT}/{{attachment:str}}", http_method=READING, opt=FORWARDED, status_code=200)
+async def read_attachment(doctype: str, docid: str, attachment: str, request: HttpRequest, caller: Caller) -> Answer:
+    """The bytes of an attachment of a document, or with `rev` of a leaf of it."""
+    doctypes.check_readable(doctype)
+    permit, rev = await caller.permit(), request.query_params.get("rev")
+    stub, data = await caller.instance.store.read(
+        lambda view: single.read_attachment(view, permit, doctype, docid, attachment, rev)
+    )
+    tag = f'"{stub["digest"]}"'
+    # they are of any type, and this is not the place for pages
+    headers = {"etag": tag, "content-disposition": "attachment", "content-security-policy": "sandbox"}
+    if wire.lists_tag(request.headers.get("if-none-match", ""), tag):
+        return Answer(status=304, headers=headers)
+    return Answer(data, media_type=stub["content_type"], headers=headers)
+
+
 async def _read_account(docid: str, request: HttpRequest, caller: Caller) -> Answer:
     single.require_id(docid)
     permit = await caller.permit()
@@ -226,6 +242,7 @@ ROUTES = [
     create_document,
     put_document,
     delete_document,
+    read_attachment,
     not_a_document,
     not_to_be_written,
 ]

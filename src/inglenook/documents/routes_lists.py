@@ -112,7 +112,8 @@ async def read_documents(doctype: str, request: HttpRequest, caller: Caller) -> 
         raise BadDocument("bad_request", "Missing JSON list of 'docs'.")
     query = request.query_params
     revs, latest = query.get("revs") == "true", query.get("latest") == "true"
-    chunks = bulk.get(caller.instance.store, doctype, cast("list[Any]", items), revs=revs, latest=latest)
+    inline = query.get("attachments") == "true"
+    chunks = bulk.get(caller.instance.store, doctype, cast("list[Any]", items), revs=revs, latest=latest, inline=inline)
     return await answers.in_pieces(cast("AsyncGenerator[bytes, None]", chunks))
 
 

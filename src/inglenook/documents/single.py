@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from inglenook.documents import accounts, bodies
+from inglenook.documents import accounts, attachments, bodies
 from inglenook.documents.all_docs import require_database
 from inglenook.documents.presenting import assemble, render, render_typed
 from inglenook.kernel import revisions
@@ -70,6 +70,7 @@ class RevisionOptions:
     revs_info: bool = False
     conflicts: bool = False
     deleted_conflicts: bool = False
+    attachments: bool = False
 
     @classmethod
     def of(cls, query: Callable[[str], str | None]) -> RevisionOptions:
@@ -85,6 +86,7 @@ class RevisionOptions:
             revs_info=query("revs_info") == "true",
             conflicts=query("conflicts") == "true",
             deleted_conflicts=query("deleted_conflicts") == "true",
+            attachments=query("attachments") == "true",
         )
 
 
@@ -107,13 +109,30 @@ def read_revisions(view: Reader, permit: Permit, doctype: str, id: str, options:
     if options.rev is None:
         if winner.deleted:
             raise DocumentNotFound("deleted")
-        return render(view, winner, _details(tree, winner.rev, options))
+        return render(view, _shown(view, winner, options), _details(tree, winner.rev, options))
     leaves = _leaves_from(tree, options.rev) if options.latest else [options.rev]
     found = view.revision(doctype, id, leaves[0]) if leaves else None
     if found is None:
         raise DocumentNotFound
     require_document(permit, "GET", found)
-    return render(view, found, _details(tree, found.rev, options))
+    return render(view, _shown(view, found, options), _details(tree, found.rev, options))
+
+
+def _shown(view: Reader, document: Document, options: RevisionOptions) -> Document:
+    return attachments.inlined(view, document) if options.attachments else document
+
+
+def read_attachment(
+    view: Reader, permit: Permit, doctype: str, id: str, name: str, rev: str | None
+) -> tuple[dict[str, Any], bytes]:
+    """The stub and the bytes of an attachment of a document, or of a leaf of it. Raises Forbidden, DocumentNotFound."""
+    require_id(id)
+    document = view.get(doctype, id) if rev is None else view.revision(doctype, id, revisions.normalise(rev))
+    if document is None:
+        permit.require_document("GET", doctype, id, {})
+        raise DocumentNotFound
+    require_document(permit, "GET", document)
+    return attachments.read(view, document, name)
 
 
 def leaf_document(view: Reader, tree: RevisionTree, doctype: str, id: str, rev: str) -> bytes | None:
@@ -145,7 +164,8 @@ def _open_revisions(
             texts.append(msgspec.json.encode({"missing": rev}))
         else:
             require_document(permit, "GET", found)
-            texts.append(b'{"ok":' + render(view, found, revisions_member(tree, rev)) + b"}")
+            shown = render(view, _shown(view, found, options), revisions_member(tree, rev))
+            texts.append(b'{"ok":' + shown + b"}")
     return texts
 
 
@@ -201,7 +221,7 @@ async def create(store: DocumentStore, doctype: str, body: Body) -> Document:
     """Create a document under a generated id (spec/01 §5.2). Raises BadDocument, DocumentTooLarge."""
     check_new(body)
     sent = bodies.split({name: value for name, value in body.items() if name not in ("_id", "_rev", "_revisions")})
-    return await store.write(lambda tx: tx.put(doctype, tx.new_id(), sent.body, deleted=sent.deleted))
+    return await store.write(lambda tx: attachments.put(tx, doctype, tx.new_id(), sent, deleted=sent.deleted))
 
 
 async def create_with_id(store: DocumentStore, doctype: str, id: str, body: Body) -> Document:
@@ -210,7 +230,7 @@ async def create_with_id(store: DocumentStore, doctype: str, id: str, body: Body
     Raises DocumentConflict when it is live, BadDocument, DocumentTooLarge."""
     require_id(id)
     sent = bodies.split({name: value for name, value in body.items() if name not in ("_id", "_rev", "_revisions")})
-    return await store.write(lambda tx: tx.put(doctype, id, sent.body, deleted=sent.deleted))
+    return await store.write(lambda tx: attachments.put(tx, doctype, id, sent, deleted=sent.deleted))
 
 
 async def update(store: DocumentStore, permit: Permit, doctype: str, id: str, rev: str, body: Body) -> Document:
@@ -224,7 +244,7 @@ async def update(store: DocumentStore, permit: Permit, doctype: str, id: str, re
             permit.require_document("PUT", doctype, id, stored.body)
             permit.require_document("PUT", doctype, id, members)
         sent = bodies.split(members)
-        document = tx.put(doctype, id, sent.body, rev=rev, deleted=sent.deleted)
+        document = attachments.put(tx, doctype, id, sent, rev=rev, deleted=sent.deleted)
         if document.deleted:
             accounts.deleted(tx, stored)
         return document

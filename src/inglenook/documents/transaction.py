@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from inglenook.documents import accounts, bodies, single
+from inglenook.documents import accounts, attachments, bodies, single
 from inglenook.documents.bodies import Incoming
 from inglenook.documents.presenting import encode_json
 from inglenook.kernel import doctypes
@@ -143,10 +143,10 @@ def _write(tx: Writer, permit: Permit, doctype: str, sent: Incoming) -> dict[str
         if sent.deleted:
             raise DocumentConflict
         permit.require_document("POST", doctype, id, sent.body)
-        document = tx.put(doctype, id, sent.body)
+        document = attachments.put(tx, doctype, id, sent)
     else:
         stored = _stored(tx, permit, doctype, id, sent)
-        document = tx.put(doctype, id, sent.body, rev=sent.rev, deleted=sent.deleted)
+        document = attachments.put(tx, doctype, id, sent, rev=sent.rev, deleted=sent.deleted)
         if document.deleted:
             accounts.deleted(tx, stored)
     return {"ok": True, "id": id, "rev": document.rev, "type": doctype}

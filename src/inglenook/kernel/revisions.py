@@ -11,6 +11,7 @@ Nearly every document has one straight branch, so that shape has its own packed 
 from __future__ import annotations
 
 import struct
+from binascii import a2b_base64
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import md5
 from itertools import pairwise
@@ -70,7 +71,8 @@ def order_key(rev: str) -> tuple[int, bytes]:
 def next_rev(parent: str | None, body: Mapping[str, Any], *, deleted: bool = False) -> str:
     """The revision that CouchDB gives to `body` written on top of `parent` (None: a first revision).
 
-    The order of members counts; members of `body` that start with an underscore do not. Raises as `parse`."""
+    The order of members counts; members of `body` that start with an underscore do not, but the stubs of
+    `_attachments`. Raises as `parse`."""
     out = bytearray(b"\x83\x6c\x00\x00\x00\x05")
     out += _TRUE if deleted else _FALSE
     if parent is None:
@@ -81,6 +83,8 @@ def next_rev(parent: str | None, body: Mapping[str, Any], *, deleted: bool = Fal
         _append_integer(out, number)
         _append_binary(out, _hash_bytes(digest))
     _append_term(out, {name: value for name, value in body.items() if not name.startswith("_")})
+    if attachments := body.get("_attachments"):
+        _append_attachments(out, attachments)
     out += b"\x6a\x6a"
     return f"{number + 1}-{md5(out, usedforsecurity=False).hexdigest()}"
 
@@ -436,6 +440,16 @@ def _append_integer(out: bytearray, value: int) -> None:
         out += bytes((0x6E, size)) if size < 256 else _LENGTH(0x6F, size)
         out.append(1 if value < 0 else 0)
         out += abs(value).to_bytes(size, "little")
+
+
+def _append_attachments(out: bytearray, stubs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Append the start of the list of attachments: name, type and MD5 of each. Its end is not appended."""
+    out += _LENGTH(0x6C, len(stubs))
+    for name, stub in stubs.items():
+        out += b"\x68\x03"
+        for text in (name, str(stub.get("content_type", ""))):
+            _append_binary(out, text.encode("utf-8", "surrogatepass"))
+        _append_binary(out, a2b_base64(str(stub.get("digest", "")).removeprefix("md5-")))
 
 
 def _append_term(out: bytearray, root: object) -> None:

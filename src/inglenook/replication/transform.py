@@ -26,7 +26,7 @@ def outgoing(
     if doctype == FILES:
         sent = outgoing_file(id, body, rule, key)
     else:
-        sent = dict(body)
+        sent = {name: value for name, value in body.items() if name != "_attachments"}  # their bytes do not travel
         if doctype == CIPHERS and isinstance(sent.get("organization_id"), str):
             sent["organization_id"] = xor_id(sent["organization_id"], key)
     return {**envelope(id, chain, key), **sent}

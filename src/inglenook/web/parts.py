@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import inglenook.apps.background
 import inglenook.contacts.address_book
+import inglenook.documents.attachments
 import inglenook.files.indexes
 import inglenook.files.joining
 import inglenook.files.thumbnails
@@ -59,6 +60,7 @@ def hooks() -> list[Hook]:
         inglenook.sharing.contact_groups.follow,
         inglenook.sharing.vault.follow,
         inglenook.files.thumbnails.forget_old,
+        inglenook.documents.attachments.forget_old,
     ]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from inglenook.kernel.errors import BadDocument, DocumentTooLarge
 from inglenook.storage.documents.contract import MAX_DOCUMENT_BYTES, Body
+
+_DIGEST = re.compile(r"md5-[A-Za-z0-9+/]{22}==")
 
 
 def encode_body(id: str, body: Mapping[str, Any], *, local: bool = False) -> tuple[bytes, Body]:
@@ -20,7 +23,7 @@ def encode_body(id: str, body: Mapping[str, Any], *, local: bool = False) -> tup
     if id[0] == "_" and not local and not id.startswith("_design/"):
         raise BadDocument("illegal_docid", "Only reserved document ids may start with underscore.")
     for name in body:
-        if name.startswith("_"):
+        if name.startswith("_") and not (name == "_attachments" and _are_stubs(body[name])):
             raise BadDocument("doc_validation", f"Bad special document member: {name}")
     try:
         id.encode()
@@ -30,3 +33,16 @@ def encode_body(id: str, body: Mapping[str, Any], *, local: bool = False) -> tup
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise DocumentTooLarge(id)
     return raw, msgspec.json.decode(raw)
+
+
+def _are_stubs(attachments: object) -> bool:
+    """Whether this is what a document keeps of its attachments: a stub by each name (`documents.attachments`)."""
+    if not isinstance(attachments, dict) or not attachments:
+        return False
+    for stub in cast("dict[str, object]", attachments).values():
+        if not isinstance(stub, dict):
+            return False
+        digest = cast("dict[str, object]", stub).get("digest")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            return False
+    return True

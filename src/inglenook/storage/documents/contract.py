@@ -39,8 +39,9 @@ MAX_DOCUMENT_BYTES = 8_000_000  # spec/01 §2.9
 class Document:
     """One revision of a document, as stored.
 
-    `raw` is the JSON text of the body, without the members that start with an underscore; `body` is the same,
-    decoded at the first use (change it only through a store). `seq` is the sequence of the document's last
+    `raw` is the JSON text of the body, without the members that start with an underscore but `_attachments` (stubs,
+    see `documents.attachments`); `body` is the same, decoded at the first use (change it only through a store).
+    `seq` is the sequence of the document's last
     change, 0 when the document was not read from the winner's place.
     """
 
@@ -375,8 +376,9 @@ class Writer(Reader, Protocol):
     ) -> Document:
         """Create or update a document interactively (spec/01 §2.4).
 
-        `body` has no underscore members. Without `rev` the document must not be live (a tombstone is continued);
-        with it, `rev` must be a live leaf. The doctype's database is made when it is missing.
+        `body` has no underscore members but `_attachments`, which are stubs. Without `rev` the document must not be
+        live (a tombstone is continued); with it, `rev` must be a live leaf. The doctype's database is made when it is
+        missing.
         Raises DocumentConflict, BadDocument (malformed rev or id), DocumentTooLarge."""
         ...
 
