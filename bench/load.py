@@ -30,6 +30,19 @@ class Wire:
         return ("\r\n".join(lines) + "\r\n\r\n").encode() + self.body
 
 
+async def one_request(url: str, request: Wire) -> float:
+    """Send one request and read its answer to the end; gives the seconds that it took."""
+    at = urlsplit(url)
+    reader, writer = await asyncio.open_connection("127.0.0.1", at.port or 80, limit=1 << 20)
+    started = time.monotonic()
+    try:
+        writer.write(request.encode(at.netloc))
+        await _answer(reader)
+    finally:
+        writer.close()
+    return time.monotonic() - started
+
+
 async def requests_during(
     seconds: float, connections: int, url: str, make: Callable[[int], Wire], *, port: int | None = None
 ) -> list[float]:

@@ -16,7 +16,7 @@ from typing import Any
 from bench.figures import FLOOR, OURS, Figure, Say, Size, percentile
 from bench.floor import floor_server
 from bench.inglenook_pair import two_servers
-from bench.load import Wire, requests_during
+from bench.load import Wire, one_request, requests_during
 from bench.usage import observed
 from inglenook.demo.person import Person
 from inglenook.files.documents import ROOT_ID as ROOT
@@ -61,22 +61,42 @@ async def measure(size: Size, folder: Path, say: Say) -> list[Figure]:
     say(FLOOR)
     floors = await floor(size, folder / FLOOR)
     say(OURS)
-    ours = await inglenook(size, folder / OURS)
+    ours, large = await inglenook(size, folder / OURS)
     figures: list[Figure] = []
     for work, goal in GOALS.items():
         both = {OURS: ours[work]} | ({FLOOR: floors[work]} if work in floors else {})
         values = {name: rate.per_cpu for name, rate in both.items()}
         figures.append(Figure(work, "req / CPU s", values, goal, more_is_better=True))
         figures.append(Figure(f"{work}: p99", "ms", {name: rate.p99 for name, rate in both.items()}))
-    return figures
+    return figures + large
 
 
-async def inglenook(size: Size, folder: Path) -> dict[str, Rate]:
+async def inglenook(size: Size, folder: Path) -> tuple[dict[str, Rate], list[Figure]]:
     """One server."""
     async with two_servers(folder) as pair:
         await pair.bob.server.stop()
         works = await our_works(pair.alice)
-        return await rates(size, pair.alice.url, works, pair.alice.server.pid)
+        found = await rates(size, pair.alice.url, works, pair.alice.server.pid)
+        return found, await large_download(size, folder, pair.alice)
+
+
+async def large_download(size: Size, folder: Path, alice: Person) -> list[Figure]:
+    """A large file, downloaded: time, CPU and growth of memory of the server."""
+    path = folder / "large.bin"
+    with path.open("wb") as file:
+        block = os.urandom(1 << 20)
+        for _ in range(size.large >> 20):
+            file.write(block)
+    id = await alice.upload(path, ROOT, lambda _: None)
+    wire = Wire("GET", f"/files/download/{id}", alice.headers("application/octet-stream"))
+    async with observed(alice.server.pid) as usage:
+        took = await one_request(alice.url, wire)
+    name = f"download {size.large >> 20} MiB"
+    return [
+        Figure(name, "s", {OURS: took}),
+        Figure(f"{name}: CPU", "s", {OURS: usage.cpu}),
+        Figure(f"{name}: growth of memory", "MB", {OURS: usage.growth / 1e6}),
+    ]
 
 
 async def our_works(alice: Person) -> Works:

@@ -159,6 +159,13 @@ def forget_old(tx: Writer, change: Change) -> None:
         tx.delete_record(_HELD, key)
 
 
+def forget_all(tx: Writer, doctype: str) -> None:
+    """Forget what the documents of a doctype hold, which is about to be dropped with its contents."""
+    while page := tx.records(_HELD, start=f"{doctype}/", end=f"{doctype}0"):
+        for record in page:
+            tx.delete_record(_HELD, record.id)
+
+
 def _holder(id: str, digest: str) -> str:
     """The name under which a document holds a content; no document has such an id."""
     return f"_attachments/{digest}/{id}"
@@ -178,8 +185,9 @@ def _described(name: str, given: object) -> dict[str, Any]:
 def _type_of(described: Mapping[str, Any]) -> str:
     """The media type, as it will be sent; one that cannot be sent is not kept."""
     given = described.get("content_type")
-    sendable = isinstance(given, str) and given.isascii() and given.isprintable() and 0 < len(given) < 256
-    return given if sendable else DEFAULT_TYPE
+    if isinstance(given, str) and given.isascii() and given.isprintable() and 0 < len(given) < 256:
+        return given
+    return DEFAULT_TYPE
 
 
 def _decoded(described: Mapping[str, Any]) -> tuple[Content, bytes]:

@@ -135,16 +135,15 @@ def read_document(raw: bytes | msgspec.Raw) -> Incoming:
 
 def split(document: Mapping[str, Any]) -> Incoming:
     """Part the underscore members of a document from its body. Raises BadDocument (spec/01 §1.7)."""
-    body: Body = {}
     id: str | None = None
     rev: str | None = None
     chain: list[str] | None = None
     attachments: Body | None = None
     deleted = False
-    for name, value in document.items():
-        if not name.startswith("_"):
-            body[name] = value
-        elif name == "_id":
+    marked = [name for name in document if name[:1] == "_"]
+    for name in marked:
+        value = document[name]
+        if name == "_id":
             id = check_id(value)
         elif name == "_rev":
             if not isinstance(value, str):
@@ -163,6 +162,7 @@ def split(document: Mapping[str, Any]) -> Incoming:
             chain = revisions.wire_to_chain(value)
         elif name not in _IGNORED:
             raise BadDocument("doc_validation", f"Bad special document member: {name}")
+    body = {name: value for name, value in document.items() if name[:1] != "_"} if marked else dict(document)
     return Incoming(id, rev, chain, deleted, body, attachments)
 
 

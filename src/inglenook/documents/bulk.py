@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from inglenook.kernel.errors import BadDocument, DocumentConflict
 from inglenook.kernel.revisions import RevisionTree
 from inglenook.storage.documents.contract import Document, DocumentStore, Reader, Writer
 
+ASIDE_FROM = 100  # documents; more are decoded off the event loop
 PAGE = 50  # documents rendered in one read of `_bulk_get`
 
 NO_PATH = "When `new_edits: false`, the document needs `_rev` or `_revisions` specified"
@@ -57,7 +59,12 @@ async def write(store: DocumentStore, doctype: str, bulk: BulkDocs, completed: C
     A document that cannot be understood refuses them all: raises BadDocument, DocumentTooLarge."""
     if bulk.docs is None:
         raise BadDocument("bad_request", "POST body must include `docs` parameter.")
-    sent = [completed(bodies.read_document(raw)) for raw in bulk.docs]
+    docs = bulk.docs
+
+    def understand() -> list[Incoming]:
+        return [completed(bodies.read_document(raw)) for raw in docs]
+
+    sent = understand() if len(docs) < ASIDE_FROM else await asyncio.to_thread(understand)
     if bulk.new_edits:
         results = await store.write(lambda tx: [_edit(tx, doctype, document) for document in _begin(tx, doctype, sent)])
         return encode_json(results) + b"\n"

@@ -17,6 +17,7 @@ from inglenook.documents import sequences
 from inglenook.documents.all_docs import DESIGN, require_database
 from inglenook.documents.presenting import encode_json, project, render, shown_body
 from inglenook.kernel import selectors
+from inglenook.kernel.errors import DomainError
 from inglenook.storage.documents.contract import Body, Document, DocumentStore, FeedEntry, Reader
 
 PAGE = 200  # changes of one read
@@ -215,12 +216,12 @@ class Feed:
                 shown = encode_json(options.filter.project(whole))
             else:
                 shown = render(view, document)
-        return b'{"id":%b,"seq":"%b","doc":%b,%b"changes":%b}' % (
+        return b'{"id":%b,"seq":"%b","doc":%b,%b"changes":[%b]}' % (
             encode_json(entry.id),
             seq.encode(),
             shown,
             b'"deleted":true,' if deleted else b"",
-            encode_json([{"rev": rev} for rev in leaves]),
+            b",".join([b'{"rev":"%b"}' % rev.encode() for rev in leaves]),
         )
 
     def _finish(self, view: Reader, current: int, full: bool) -> None:
@@ -267,12 +268,12 @@ class Patience:
 async def long_poll(store: DocumentStore, doctype: str, options: Options, patience: Patience) -> AsyncIterator[bytes]:
     """The answer of a feed that waits until something has changed, or its patience ends (spec/11 §8).
 
-    Waiting costs a subscription and a timer. Raises DocumentNotFound before the first piece."""
+    Waiting costs memory and a timer: a commit is looked at once for all that wait for a doctype, and wakes them only
+    when it has changed. Raises DocumentNotFound before the first piece."""
     loop = asyncio.get_running_loop()
     wait = _Wait(loop.time() + patience.timeout, asyncio.Event())
-    waiting = _waiting.setdefault(loop, set())
-    waiting.add(wait)
-    unsubscribe = store.subscribe(lambda seq: wait.wakeup.set())
+    watch = _watch_of(store, doctype)
+    watch.waits.add(wait)
     try:
         since = options.since
         while True:
@@ -293,15 +294,15 @@ async def long_poll(store: DocumentStore, doctype: str, options: Options, patien
                 yield b"," + b",".join(rows)
         yield _tail(feed)
     finally:
-        unsubscribe()
-        waiting.discard(wait)
+        watch.leave(wait)
 
 
 def end_long_polls() -> None:
     """Let every long poll of this event loop answer now: the server is going to stop."""
-    for wait in _waiting.get(asyncio.get_running_loop(), ()):
-        wait.end = 0.0
-        wait.wakeup.set()
+    for watch in _watches.get(asyncio.get_running_loop(), {}).values():
+        for wait in watch.waits:
+            wait.end = 0.0
+            wait.wakeup.set()
 
 
 @dataclass(slots=True, eq=False)
@@ -312,7 +313,57 @@ class _Wait:
     wakeup: asyncio.Event
 
 
-_waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, set[_Wait]] = WeakKeyDictionary()
+class _Watch:
+    """All long polls of one doctype of one store."""
+
+    def __init__(self, store: DocumentStore, doctype: str, ended: Callable[[], object]) -> None:
+        self.waits: set[_Wait] = set()
+        self._store = store
+        self._doctype = doctype
+        self._ended = ended
+        self._seen = -1  # the last sequence of the doctype that was told; the first commit is always told
+        self._looking: asyncio.Task[None] | None = None
+        self._again = False
+        self._unsubscribe = store.subscribe(self._committed)
+
+    def leave(self, wait: _Wait) -> None:
+        """One waits no more; the last one ends the watch."""
+        self.waits.discard(wait)
+        if not self.waits:
+            self._unsubscribe()
+            self._ended()
+
+    def _committed(self, seq: int) -> None:
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+        else:
+            self._again = True
+
+    async def _look(self) -> None:
+        while True:
+            self._again = False
+            try:
+                seq = (await self._store.read(lambda view: view.status(self._doctype))).last_seq
+            except DomainError:  # the store is closed or out of reach: who waits will be told so
+                seq = -1
+            if seq != self._seen or seq == -1:
+                self._seen = seq
+                for wait in self.waits:
+                    wait.wakeup.set()
+            if not self._again:
+                self._looking = None
+                return
+
+
+_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, str], _Watch]] = WeakKeyDictionary()
+
+
+def _watch_of(store: DocumentStore, doctype: str) -> _Watch:
+    watches, key = _watches.setdefault(asyncio.get_running_loop(), {}), (id(store), doctype)
+    watch = watches.get(key)
+    if watch is None:
+        watch = watches[key] = _Watch(store, doctype, lambda: watches.pop(key, None))
+    return watch
 
 
 async def _beats(wait: _Wait, heartbeat: float | None) -> AsyncIterator[bytes]:

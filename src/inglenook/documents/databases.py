@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inglenook.documents import all_docs, sequences
+from inglenook.documents import all_docs, attachments, sequences
 from inglenook.documents.all_docs import Range, require_database
 from inglenook.documents.mango import definitions
 from inglenook.kernel import doctypes
@@ -51,4 +51,5 @@ def drop(tx: Writer, doctype: str) -> None:
         raise DocumentNotFound("Database does not exist.")
     for definition in definitions.of_doctype(tx, doctype):
         tx.drop_index(definition.index.name)
+    attachments.forget_all(tx, doctype)
     tx.drop_doctype(doctype)

@@ -91,14 +91,17 @@ def by_path(view: Reader, path: str) -> Item:
 
 def at_path(view: Reader, path: str) -> Item | None:
     """What is at an absolute, clean path."""
-    item = get(view, ROOT_ID)
-    for name in path.split("/"):
-        if not name:
-            continue
-        if item is None or not item.is_directory:
+    *above, last = [name for name in path.split("/") if name] or [""]
+    if not last:
+        return get(view, ROOT_ID)
+    parent = ROOT_ID  # what has children is a directory: the names on the way are looked up, not read
+    for name in above:
+        key = name_key(parent, name)
+        found = view.index(NAMES, start=key, end=key + b"\0", limit=1)
+        if not found:
             return None
-        item = child(view, item.id, name)
-    return item
+        parent = found[0].id
+    return child(view, parent, last)
 
 
 def check_id(id: str) -> None:

@@ -37,7 +37,8 @@ class Leaf(NamedTuple):
 def parse(rev: str) -> tuple[int, str]:
     """Split a revision into generation and hash; a hash of 32 hexadecimal digits comes out in lower case.
 
-    Hashes of another length are opaque. Raises BadDocument (`bad_request`, "Invalid rev format")."""
+    Hashes of another length are opaque, of printable ASCII without quotes and backslashes.
+    Raises BadDocument (`bad_request`, "Invalid rev format")."""
     number, dash, digest = rev.partition("-")
     if not dash or not digest or not number.isascii() or not number.isdigit() or len(number) > 16:
         raise _invalid_rev()
@@ -48,6 +49,8 @@ def parse(rev: str) -> tuple[int, str]:
         digest = digest.lower()
         if _packed_hash(digest) is None:
             raise _invalid_rev()
+    elif not digest.isascii() or not digest.isprintable() or '"' in digest or "\\" in digest:
+        raise _invalid_rev()  # it goes into headers and JSON texts as it is
     return generation, digest
 
 

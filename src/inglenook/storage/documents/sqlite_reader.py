@@ -27,6 +27,7 @@ Row = tuple[Any, ...]
 # Bodies are stored as text, for people with `sqlite3`, and read as the same bytes without decoding them twice.
 DOCUMENT = "id, rev, CAST(body AS BLOB), deleted, seq"
 DOCTYPE = "doctype = (SELECT number FROM doctypes WHERE name = ?)"
+ATTENDED = "(SELECT number FROM indexes WHERE name = ? AND unattended IS NULL)"
 RECORD = "kind, records.id, records.seq, CAST(body AS BLOB)"
 
 
@@ -58,7 +59,12 @@ class SqliteReader:
         return None if row is None else _document(doctype, row)
 
     def get_many(self, doctype: str, ids: Sequence[str]) -> list[Document | None]:
-        return [self.winner(doctype, id) for id in ids]
+        number = self._row("SELECT number FROM doctypes WHERE name = ?", (doctype,))
+        if number is None:
+            return [None] * len(ids)
+        execute, sql = self._execute, f"SELECT {DOCUMENT} FROM documents WHERE doctype = {number[0]:d} AND id = ?"
+        rows = [execute(sql, (id,)).fetchone() for id in ids]
+        return [None if row is None else _document(doctype, row) for row in rows]
 
     def tree(self, doctype: str, id: str) -> RevisionTree | None:
         row = self._row(f"SELECT tree FROM documents WHERE {DOCTYPE} AND id = ?", (doctype, id))
@@ -170,11 +176,10 @@ class SqliteReader:
         skip: int = 0,
         limit: int = 100,
     ) -> list[IndexEntry]:
-        number, _ = self._attended(index)
-        where, values = _range(number, start, end)
+        where, values = _range(_name(index), start, end)
         page, more = _page(after, descending, skip, limit)
         rows = self._execute(f"SELECT key, id FROM index_entries WHERE {where}{page}", (*values, *more))
-        return [IndexEntry(key, id) for key, id in rows]
+        return [IndexEntry(key, id) for key, id in rows] or self._nothing_in(index)
 
     def index_docs(
         self,
@@ -187,8 +192,8 @@ class SqliteReader:
         skip: int = 0,
         limit: int = 100,
     ) -> list[tuple[bytes, Document]]:
-        number, doctype = self._attended(index)
-        where, values = _range(number, start, end)
+        doctype = self._attended(index)[1] if isinstance(index, str) else index.doctype
+        where, values = _range(_name(index), start, end)
         page, more = _page(after, descending, skip, limit)
         order = "DESC" if descending else "ASC"
         # The page is cut before the join: skipped entries cost no documents.
@@ -199,7 +204,8 @@ class SqliteReader:
             f" ORDER BY found.key {order}, found.id {order}",
             (*values, *more),
         )
-        return [(key, Document(doctype, id, rev, raw, seq=seq)) for key, id, rev, raw, seq in rows]
+        found = [(key, Document(doctype, id, rev, raw, seq=seq)) for key, id, rev, raw, seq in rows]
+        return found or self._nothing_in(index)
 
     def index_count(self, index: Index | str, *, start: bytes = b"", end: bytes | None = None) -> int:
         return self._index_aggregate(index, "entries", "count(*)", start, end)
@@ -212,13 +218,18 @@ class SqliteReader:
         if not start and end is None:
             row = self._row(f"SELECT {kept} FROM indexes WHERE number = ?", (number,))
         else:
-            where, values = _range(number, start, end)
+            where, values = _range(_name(index), start, end)
             row = self._row(f"SELECT {formula} FROM index_entries WHERE {where}", tuple(values))
         return row[0] if row else 0
 
+    def _nothing_in(self, index: Index | str) -> list[Any]:
+        """An empty page, once it is sure that the index is maintained. Raises KeyError when it is not."""
+        self._attended(index)
+        return []
+
     def _attended(self, index: Index | str) -> tuple[int, str]:
         """The number of an index and its doctype. Raises KeyError when nobody maintains it."""
-        name = index if isinstance(index, str) else index.name
+        name = _name(index)
         row = self._row("SELECT number, doctype FROM indexes WHERE name = ? AND unattended IS NULL", (name,))
         if row is None:
             raise KeyError(name)
@@ -281,10 +292,14 @@ def _document(doctype: str, row: Row) -> Document:
     return Document(doctype, row[0], row[1], row[2], deleted=bool(row[3]), seq=row[4])
 
 
-def _range(number: int, start: bytes, end: bytes | None) -> tuple[str, list[Any]]:
+def _name(index: Index | str) -> str:
+    return index if isinstance(index, str) else index.name
+
+
+def _range(name: str, start: bytes, end: bytes | None) -> tuple[str, list[Any]]:
     if end is None:
-        return "number = ? AND key >= ?", [number, start]
-    return "number = ? AND key >= ? AND key < ?", [number, start, end]
+        return f"number = {ATTENDED} AND key >= ?", [name, start]
+    return f"number = {ATTENDED} AND key >= ? AND key < ?", [name, start, end]
 
 
 def _page(after: tuple[bytes, str] | None, descending: bool, skip: int, limit: int) -> tuple[str, list[Any]]:
