@@ -39,6 +39,9 @@ _HIDDEN = frozenset(
         "session_secret",
         "oauth_secret",
         "cli_secret",
+        "generation",
+        "former_generation",
+        "former_until",
     }
 )
 
@@ -46,7 +49,9 @@ _HIDDEN = frozenset(
 class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The registry's document of an instance (spec/03 §4.1); bytes are base64 in JSON.
 
-    `kdf_iterations` goes with `passphrase_hash`: how browsers must hash what is compared with it (0: not at all)."""
+    `kdf_iterations` goes with `passphrase_hash`: how browsers must hash what is compared with it (0: not at all).
+    `generation` counts how often all data was replaced by an import; the data before it, `former_generation` (-1: there
+    is none), is kept until `former_until`. `moving`: it is moving away, and nothing can be changed in it."""
 
     domain: str
     prefix: str
@@ -67,6 +72,7 @@ class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
     auth_mode: int = 0
     magic_link: bool = False
     deleting: bool = False
+    moving: bool = False
     moved: bool = False
     blocked: bool = False
     blocking_reason: str = ""
@@ -84,6 +90,14 @@ class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
     cli_secret: bytes = b""
     created_at: str = ""
     last_activity_from_deleted_oauth_clients: str = ""
+    generation: int = 0
+    former_generation: int = -1
+    former_until: str = ""
+
+    @property
+    def store_name(self) -> str:
+        """The name of the store with its data."""
+        return store_name(self.prefix, self.generation)
 
     def body(self) -> dict[str, Any]:
         """The document as it is stored."""
@@ -92,6 +106,11 @@ class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
     def public(self) -> dict[str, Any]:
         """The document without anything secret, for operators' lists."""
         return {name: value for name, value in self.body().items() if name not in _HIDDEN}
+
+
+def store_name(prefix: str, generation: int) -> str:
+    """The name of the store of a generation of the data of an instance."""
+    return f"{prefix}-{generation}" if generation else prefix
 
 
 class Instance:
@@ -123,6 +142,8 @@ class Instance:
         self.ephemeral = ephemeral
         self.env = env
         self.registry = registry
+        self.generation = doc.generation
+        """Of the data that `store` and `contents` give; `doc` may be ahead of it for a moment."""
 
     def __repr__(self) -> str:
         return f"Instance({self.domain})"

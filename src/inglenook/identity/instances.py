@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from inglenook.identity.instance import Instance, InstanceDoc
+from inglenook.identity.instance import Instance, InstanceDoc, store_name
 from inglenook.kernel.errors import Conflict, InvalidParameter, NotFound
 from inglenook.kernel.names import domain_name
 from inglenook.storage.contents import Contents
@@ -246,6 +246,7 @@ class Instances:
         else:
             instance.rev, instance.doc = written[0].rev, written[1]
             self._hosts.clear()
+            await self._follow_generation(instance)
             for step in self.on_modified:
                 await step(instance)
         return instance.doc
@@ -263,8 +264,10 @@ class Instances:
     async def _destroy(self, instance: Instance) -> None:
         for step in self.on_destroyed:
             await step(instance)
-        await self.stores.destroy(instance.prefix)
-        await self.blobs.of(instance.prefix).destroy()
+        doc = instance.doc
+        last = max(doc.generation, doc.former_generation) + 1  # of a draft, maybe
+        for generation in {doc.generation, max(doc.former_generation, 0), last}:
+            await self._destroy_store(store_name(doc.prefix, generation))
 
         def leave(tx: Writer) -> None:
             document = tx.get(INSTANCES, instance.id)
@@ -275,6 +278,71 @@ class Instances:
         self._open.pop(instance.id, None)
         self._opening.pop(instance.id, None)
         self._hosts.clear()
+
+    async def _destroy_store(self, name: str) -> None:
+        await self.stores.destroy(name)
+        await self.blobs.of(name).destroy()
+
+    # -- all data replaced (spec/12 §11)
+    async def draft(self, instance: Instance) -> Instance:
+        """A second set of data for an instance, empty, that nobody can reach; what an earlier one left is thrown
+        away."""
+        doc = instance.doc
+        generation = max(doc.generation, doc.former_generation) + 1
+        await self._destroy_store(store_name(doc.prefix, generation))
+        return await self._assemble(instance.id, "", msgspec.structs.replace(doc, generation=generation))
+
+    async def discard(self, draft: Instance) -> None:
+        """Throw a draft away."""
+        await self._destroy_store(draft.doc.store_name)
+
+    async def adopt(self, instance: Instance, draft: Instance, *, keep_until: str) -> None:
+        """Make a draft the data of its instance, in one write of the registry. The data before it is kept until a
+        moment (RFC 3339); what was kept of an earlier time goes."""
+        before = instance.doc
+
+        def switch(doc: InstanceDoc) -> InstanceDoc:
+            return msgspec.structs.replace(
+                doc,
+                generation=draft.doc.generation,
+                former_generation=doc.generation,
+                former_until=keep_until,
+            )
+
+        await self.modify(instance, switch)
+        if before.former_generation >= 0:
+            await self._destroy_store(store_name(before.prefix, before.former_generation))
+
+    async def take_back(self, instance: Instance) -> None:
+        """Make the former data current again; the present one takes its place. Raises Conflict when there is none."""
+
+        def switch(doc: InstanceDoc) -> InstanceDoc:
+            if doc.former_generation < 0:
+                raise Conflict("There is no former data of this instance any more")
+            return msgspec.structs.replace(doc, generation=doc.former_generation, former_generation=doc.generation)
+
+        await self.modify(instance, switch)
+
+    async def forget_former(self, instance: Instance) -> None:
+        """Throw the former data of an instance away."""
+        former = instance.doc.former_generation
+        if former < 0:
+            return
+        await self.modify(instance, lambda doc: msgspec.structs.replace(doc, former_generation=-1, former_until=""))
+        await self._destroy_store(store_name(instance.prefix, former))
+
+    async def _follow_generation(self, instance: Instance) -> None:
+        """Open the data that the registry names, when it is another than what is open."""
+        if instance.generation == instance.doc.generation or instance.doc.deleting or not instance.rev:
+            return
+        await self.released(instance)
+        name, instance.generation = instance.doc.store_name, instance.doc.generation
+        instance.store = await self.stores.open(name, indexes=self.indexes, hooks=self.hooks)
+        instance.contents = Contents(instance.store, self.blobs.of(name), self.env)
+        for step in self.on_opened:
+            await step(instance)
+        if self.claims is None or self.claims.holds(instance):
+            await self.claimed(instance)
 
     def check_domain(self, domain: str) -> str:
         """A domain in its normal form. Raises InvalidParameter `domain`."""
@@ -342,6 +410,7 @@ class Instances:
             await self._forget(instance)
         elif instance.rev != document.rev:
             instance.rev, instance.doc = document.rev, _decode(document)
+            await self._follow_generation(instance)
             for step in self.on_modified:
                 await step(instance)
 
@@ -376,11 +445,12 @@ class Instances:
                         await self._run_opened(instance)
         if instance.rev != document.rev:
             instance.rev, instance.doc = document.rev, _decode(document)
+            await self._follow_generation(instance)
         return instance
 
     async def _assemble(self, id: str, rev: str, doc: InstanceDoc) -> Instance:
-        store = await self.stores.open(doc.prefix, indexes=self.indexes, hooks=self.hooks)
-        contents = Contents(store, self.blobs.of(doc.prefix), self.env)
+        store = await self.stores.open(doc.store_name, indexes=self.indexes, hooks=self.hooks)
+        contents = Contents(store, self.blobs.of(doc.store_name), self.env)
         return Instance(
             id=id, rev=rev, doc=doc, store=store, contents=contents, peers=self.peers,
             ephemeral=self.ephemeral, env=self.env, registry=self,

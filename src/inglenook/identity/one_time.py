@@ -70,6 +70,12 @@ async def take_code(instance: Instance, kind: str, code: str) -> tuple[bool, Any
     return await instance.store.write(take)
 
 
+async def peek_code(instance: Instance, kind: str, code: str) -> Any:
+    """The value of a good code, without using it up; None for any other."""
+    record = await instance.store.read(lambda view: view.record(kind, _name(code)))
+    return record.body["value"] if record is not None and record.body["until"] > _now(instance) else None
+
+
 async def known_code(instance: Instance, kind: str, code: str) -> bool:
     """Whether a code is good, without using it up."""
     record = await instance.store.read(lambda view: view.record(kind, _name(code)))

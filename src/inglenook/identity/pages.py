@@ -81,6 +81,12 @@ def refusal(status: int, message: str, locale: str = "en", domain: str = "", ori
     return html(text, status, {"content-security-policy": policy(origin=origin)})
 
 
+def notice(status: int, title: str, message: str, locale: str = "en", *, domain: str = "", origin: str = "") -> Answer:
+    """A page that says something in two sentences, where there is no caller to speak with. `origin` as for `page`."""
+    text = _render("error.html", locale, origin, domain=domain, csrf_token="", title=title, message=message)
+    return html(text, status, {"content-security-policy": policy(origin=origin)})
+
+
 def policy(*, frames: str = "'none'", images: str = "", origin: str = "") -> str:
     """The Content-Security-Policy of a page."""
     own = f"'self' {origin}" if origin else "'self'"

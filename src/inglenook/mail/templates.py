@@ -73,11 +73,11 @@ TEMPLATES: Mapping[str, Template] = {
     "new_registration": Template(quote=("DeviceName", "City", "Country"), link="DevicesLink"),
     # export, import, move (spec/12)
     "archiver": Template(link="ArchiveLink"),
-    "import_success": Template(link="InstanceURL"),
+    "import_success": Template(words=("AppsNotInstalled",), link="CozyLink", alternative="AppsNotInstalled"),
     "import_error": Template(),
     "export_error": Template(),
-    "move_confirm": Template(link="ConfirmLink"),
-    "move_success": Template(link="InstanceURL"),
+    "move_confirm": Template(words=("Source", "Target"), link="ConfirmLink", alternative="Target"),
+    "move_success": Template(words=("AppsNotInstalled",), link="CozyLink", alternative="AppsNotInstalled"),
     "move_error": Template(),
     # services
     "alert_account": Template(link="InstanceURL"),

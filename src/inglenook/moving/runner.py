@@ -14,7 +14,8 @@ import structlog
 
 from inglenook.identity import letters
 from inglenook.kernel.errors import DomainError, NotFound
-from inglenook.moving import exporting, jobs
+from inglenook.moving import blocking, exporting, import_job, importing, jobs, moves
+from inglenook.moving.blocking import IMPORTING
 from inglenook.moving.exports import ExportRequest
 from inglenook.moving.jobs import Job
 from inglenook.storage.documents.contract import Reader
@@ -44,7 +45,7 @@ class Runner:
 
     async def start(self) -> None:
         """Begin."""
-        await asyncio.to_thread(shutil.rmtree, self._instances.env.config.data / "spool", ignore_errors=True)
+        await self._clean()
         self._unsubscribe = self._instances.registry.subscribe(lambda _: self._woken.set())
         self._instances.on_destroyed.append(self._forget)
         self._instances.on_claimed.append(self._claimed)
@@ -62,8 +63,23 @@ class Runner:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._running.values(), return_exceptions=True)
 
+    async def _clean(self) -> None:
+        """Throw away what a crash left on the disk."""
+        data = self._instances.env.config.data
+        await asyncio.to_thread(shutil.rmtree, data / "spool", ignore_errors=True)
+        folders = await asyncio.to_thread(lambda: list((data / "imports").glob("*")))
+        for folder in folders:
+            if await self._instances.registry.read(lambda view, id=folder.name: jobs.find(view, id)) is None:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
     async def _claimed(self, instance: Instance) -> None:
+        """An import that a command began and that was killed: the instance is served again, as it was."""
         self._woken.set()
+        if instance.doc.blocking_reason == IMPORTING and not importing.is_under_way(instance):
+            queued = await self._instances.registry.read(lambda view: jobs.of_instance(view, instance.prefix))
+            if not any(job.kind == "import" for job in queued):
+                log.warning("an import was killed", instance=instance.domain)
+                await blocking.unblock(instance)
 
     async def _forget(self, instance: Instance) -> None:
         task = self._running.pop(instance.prefix, None)
@@ -109,6 +125,15 @@ class Runner:
             await jobs.update(instance, job)
             if job.attempts > MOST_ATTEMPTS:
                 log.error("a job of moving was given up", instance=instance.domain, kind=job.kind)
+                await blocking.unblock(instance)
+                await self._end(instance, job)
+                return
+            if job.kind == "import":
+                await import_job.run(instance, job)
+                await self._end(instance, job)
+                return
+            if job.request.get("move"):
+                await moves.export_and_hand_over(instance, job)
                 await self._end(instance, job)
                 return
             try:
@@ -135,6 +160,8 @@ class Runner:
             for instance in await self._instances.tended():
                 try:
                     await exporting.end_expired(instance)
+                    await importing.forget_expired(instance)
+                    await moves.abort_overdue(instance)
                 except DomainError as error:
                     log.warning("exports were not tidied", instance=instance.domain, cause=error.detail)
             await asyncio.sleep(TIDY_SECONDS)

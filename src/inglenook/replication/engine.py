@@ -71,7 +71,7 @@ class ReplicationEngine:
 
     async def watch(self, instance: Instance) -> None:
         """Keep the senders of an instance in step with it."""
-        if self._stopping or instance.prefix in self._watches:
+        if self._stopping or instance.prefix in self._watches or instance.doc.moved:
             return
         watched = Watched(instance, Room(instance))
         self._watched[instance.prefix] = watched

@@ -12,6 +12,7 @@
     vault-…         the vault has new keys, or lost a contact            the sharing of passwords goes on
     send-key        tells the owner of an organization our public key    he cannot confirm us
     auto-accept     accepts a drive from somebody who is trusted         the drive waits for its user
+    moved-notice    tells a member that we have moved here               he looks for us at the old address
 
 How a member's status moves is the table in `kernel.members`.
 """
@@ -28,6 +29,7 @@ from inglenook.sharing import (
     description,
     invitations,
     members_list,
+    moved_notice,
     organizations,
     revocation,
     steps,
@@ -49,6 +51,7 @@ STEPS: Mapping[str, Step] = {
     trust.STEP: trust.LINE,
     vault.CONTACT_GONE: vault.CONTACT_LINE,
     vault.KEYS_REPLACED: vault.KEYS_LINE,
+    moved_notice.STEP: moved_notice.LINE,
 }
 
 NOTICES = (revocation.REVOKE_NOTICE, revocation.LEAVE_NOTICE, revocation.REFUSAL_NOTICE)

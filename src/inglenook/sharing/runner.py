@@ -64,7 +64,7 @@ class StepRunner:
             await self._watch(instance)
 
     async def _watch(self, instance: Instance) -> None:
-        if instance.prefix not in self._watchers and not self._stopped:
+        if instance.prefix not in self._watchers and not self._stopped and not instance.doc.moved:
             watcher = self._watchers[instance.prefix] = Watcher(instance, self._budget)
             watcher.start()
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import structlog
 from litestar import Litestar, Request
+from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotFoundException
 
 from inglenook import wire
+from inglenook.identity.caller import token_of
 from inglenook.kernel.errors import DomainError
 from inglenook.peers import extensions
 from inglenook.peers.peers import USER_AGENT
@@ -98,7 +100,11 @@ class Gate:
         if match.old:
             return hosts.moved_host(match, _target(scope))
         scope["state"]["host"] = match
-        if match.instance.doc.blocked and (refusal := hosts.blocked(match, path, accept)):
+        if match.instance.doc.blocked and (
+            refusal := hosts.blocked(match, path, accept, token_of(ASGIConnection(scope)))
+        ):
+            return refusal
+        if match.instance.doc.moving and (refusal := hosts.read_only(match, scope.get("method", "GET"), path)):
             return refusal
         if match.instance.doc.tos_latest and (refusal := hosts.terms(match, path)):
             return refusal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from inglenook.cli.sizes import show_size
 if TYPE_CHECKING:
     from inglenook.identity.instance import Instance
     from inglenook.moving.exports import ExportRequest
+    from inglenook.moving.summary import Summary
 
 Domain = Annotated[str, Parameter(name="--domain", help="The instance, when it is not the first word.")]
 STREAM = "-"
@@ -123,3 +125,134 @@ async def _watched(call: Invocation, pieces: AsyncIterator[bytes], total: int) -
         done += len(piece)
         if call.terminal.interactive:
             call.terminal.status(f"{show_size(done)} of {show_size(total)}")
+
+
+async def import_instance(
+    *words: str,
+    named: Domain = "",
+    force: Flag = False,
+    check: Flag = False,
+    undo: Flag = False,
+    partial: Flag = False,
+    wait: Annotated[bool, Parameter(negative="")] = True,
+    json: Flag = False,
+    call: Called,
+) -> int:
+    """Replace everything of an instance by an archive.
+
+    Give the instance and its archive: a file or several (all parts, in any order), a folder with them, the link of the
+    mail, or the address of an export. What is there now is kept for a week.
+
+    Parameters
+    ----------
+    force
+        Do not ask.
+    check
+        Only look the archive through, and tell what would come of it.
+    undo
+        Take the data from before the last import back.
+    partial
+        Leave out files whose bytes are damaged, instead of refusing the archive.
+    wait
+        Wait for the end; --wait=false leaves an import from a link to the server.
+    json
+        Show the summary as JSON.
+    """
+    if not words and not named:
+        raise CommandFailed("Which instance? inglenook instances import DOMAIN FILE", 2)
+    instance = await call.instance(named or words[0])
+    sources = words if named else words[1:]
+    if undo:
+        await call.confirm(f"Take the former data of {instance.domain} back?", force=force)
+        await call.runtime.instances.take_back(instance)
+        call.put(f"The former data of {instance.domain} is back")
+        return 0
+    if not sources:
+        raise CommandFailed("Which archive? Give files, a folder or a link", 2)
+    if not check:
+        await _ask(call, instance, force=force)
+    if not wait and len(sources) == 1 and sources[0].startswith(("http://", "https://")):
+        from inglenook.moving import exports, import_job
+
+        await import_job.queue(instance, import_job.ImportRequest(exports.manifest_address(sources[0])))
+        return 0
+    return await _import(call, instance, list(sources), check=check, partial=partial, json=json)
+
+
+async def _ask(call: Invocation, instance: Instance, *, force: bool) -> None:
+    """Ask before something is replaced; where there are no files yet there is nothing to ask."""
+    from inglenook.files.indexes import USAGE
+
+    if await instance.store.read(lambda view: view.index_count(USAGE)):
+        await call.confirm(f"Replace everything of {instance.domain} by the archive?", force=force)
+
+
+async def _import(
+    call: Invocation, instance: Instance, sources: list[str], *, check: bool, partial: bool, json: bool
+) -> int:
+    from inglenook.moving import blocking, fetching, import_job, importing
+    from inglenook.moving.importing import Wanted
+
+    id = instance.env.random.document_id()
+    folder = import_job.folder_of(instance, id)
+
+    def watch(stage: str, done: int, total: int) -> None:
+        if call.terminal.interactive:
+            shown = f"{show_size(done)} of {show_size(total)}" if total else show_size(done)
+            loop.call_soon_threadsafe(call.terminal.status, f"{stage}: {shown}")
+
+    loop = asyncio.get_running_loop()
+    try:
+        if len(sources) == 1 and sources[0].startswith(("http://", "https://")):
+            told = await fetching.manifest(instance, sources[0])
+            fetching.check_quota(instance, told)
+            paths = await fetching.parts(instance, told, folder, lambda done: watch("fetching", done, told.files_size))
+        else:
+            paths = await asyncio.to_thread(_archives, [call.path(source) for source in sources])
+        wanted = Wanted(id, paths, " ".join(sources), partial=partial)
+        if check:
+            summary = await importing.check(instance, wanted, watch)
+        else:
+            await blocking.block(instance, blocking.IMPORTING)
+            try:
+                summary = await importing.replace(instance, wanted, watch)
+            finally:
+                await blocking.unblock(instance)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    if json:
+        call.put_json({"id": id, **summary.body()})
+    else:
+        _show(call, summary, check=check)
+    return 1 if summary.failed else 0
+
+
+def _archives(paths: list[Path]) -> list[Path]:
+    """The archives that paths name: files, or those in a folder."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.glob("*.zip"))
+            if not inside:
+                raise CommandFailed(f"There is no archive in {path}")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise CommandFailed(f"{path} does not exist")
+    return found
+
+
+def _show(call: Invocation, summary: Summary, *, check: bool) -> None:
+    counts = summary.found if check else summary.imported
+    for doctype, count in sorted(counts.items()):
+        failed = f", {summary.failed[doctype]} failed" if summary.failed.get(doctype) else ""
+        skipped = f", {summary.skipped[doctype]} left out" if summary.skipped.get(doctype) else ""
+        call.put(f"{doctype}: {count}{skipped}{failed}")
+    for remark in summary.remarks[:20]:
+        call.say(f"{remark.doctype}/{remark.id}: {remark.reason}")
+    if summary.remarks_count > 20:
+        call.say(f"and {summary.remarks_count - 20} more")
+    if summary.apps_not_installed:
+        call.say(f"Apps that could not be installed: {', '.join(summary.apps_not_installed)}")
+    call.put(f"{summary.state}: {show_size(summary.files_size)} of contents")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = App(name="instances")
 app.command("inglenook.cli.commands.archives:export_instance", name="export")
+app.command("inglenook.cli.commands.archives:import_instance", name="import")
 
 INDEXES_VERSION = 1
 """Shown as `v1`: the form of an instance's databases."""

@@ -1,0 +1,61 @@
+"""Telling the members of a sharing that this side has moved here (spec/04 §20.2, spec/12 §10)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from inglenook.identity import clients
+from inglenook.identity.instance import Instance
+from inglenook.kernel import jsonapi
+from inglenook.kernel.members import State
+from inglenook.sharing import attempts, documents, links, steps
+from inglenook.sharing.documents import DOCTYPE, Sharing
+from inglenook.sharing.steps import Claim, Outcome
+from inglenook.storage.documents.contract import Writer
+
+STEP = "moved-notice"
+BODY_TYPE = "io.cozy.sharings.moved"
+PAUSE = 3.0  # seconds before the first one
+
+
+def queue(tx: Writer, sharing: Sharing, now: float) -> int:
+    """Write down the notices of a sharing: to each member who has a server, or to the owner; gives how many."""
+    told = 0
+    for index, member in enumerate(sharing.members):
+        other = index > 0 if sharing.owner else index == 0
+        if other and member.instance and sharing.active and member.status in (State.READY, State.OWNER):
+            steps.queue(tx, now, STEP, sharing.id, index, instance=member.instance, rest=PAUSE)
+            told += 1
+    return told
+
+
+async def tell(instance: Instance, claim: Claim) -> Outcome:
+    """Tell one member our address and the tokens that are good here."""
+    index = claim.waiting.member
+    sharing = await instance.store.read(lambda view: documents.get(view, claim.waiting.sharing))
+    if sharing is None or not sharing.active:
+        return Outcome.DONE
+    credentials = sharing.credentials_for(index)
+    if credentials is None or not credentials.inbound_client_id:
+        return Outcome.DONE
+    pair = clients.issue_pair(instance, credentials.inbound_client_id, f"{DOCTYPE}:ALL:{sharing.id}")
+    attributes = {
+        "new_instance": instance.origin,
+        "access_token": pair.access_token,
+        "refresh_token": pair.refresh_token,
+    }
+    response = await instance.peers.authorized(
+        links.peer_link(instance, sharing, index),
+        "POST",
+        f"/sharings/{sharing.id}/recipients/self/moved",
+        headers={"Content-Type": "application/vnd.api+json"},
+        body=msgspec.json.encode(jsonapi.document(jsonapi.resource(BODY_TYPE, "", attributes))),
+    )
+    return attempts.judge(response.status)
+
+
+LINE = steps.Step(
+    tell,
+    on_refused="the member keeps the old address",
+    on_given_up="the member keeps the old address",
+)
