@@ -72,6 +72,15 @@ class Operator:
         assert last.startswith("Error: ")
         return last
 
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a command without waiting for its end."""
+        process = subprocess.Popen(
+            [*COMMAND, *words], env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.processes.append(process)
+        return process
+
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Start a server without waiting for it."""
         log = (self.folder / "server.log").open("ab")

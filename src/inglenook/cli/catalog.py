@@ -10,6 +10,7 @@ GROUPS = {
     "files": "Put files into an instance, and get them out of it.",
     "sharings": "Look at the sharings of an instance.",
     "check": "Look for inconsistencies in an instance.",
+    "fix": "Mend what a change from outside has left behind.",
     "peers": "What the server knows of other servers.",
     "config": "The effective configuration.",
 }

@@ -2,7 +2,7 @@
 
 The entries of an export are of method deflate (spec/12 §2). A content of a file is written as *stored* blocks
 (RFC 1951 §3.2.4): 5 bytes before each 65,535. Most large files are compressed already; and any byte of a part can be
-found without making the bytes before it, which downloads with ranges need (docs/decisions/0012).
+found without making the bytes before it, which downloads with ranges need (docs/decisions/0013).
 """
 
 from __future__ import annotations

@@ -256,3 +256,59 @@ def _show(call: Invocation, summary: Summary, *, check: bool) -> None:
     if summary.apps_not_installed:
         call.say(f"Apps that could not be installed: {', '.join(summary.apps_not_installed)}")
     call.put(f"{summary.state}: {show_size(summary.files_size)} of contents")
+
+
+async def list_imports(domain: str, /, *, json: Flag = False, call: Called) -> None:
+    """Show what became of the imports of an instance, oldest first; and one that is under way.
+
+    Parameters
+    ----------
+    json
+        One object per line.
+    """
+    from inglenook.moving import jobs
+    from inglenook.moving.summary import IMPORTS
+
+    instance = await call.instance(domain)
+    found = await instance.store.scan(lambda view: view.all_docs(IMPORTS, limit=1000))
+    for document in sorted(found, key=lambda one: str(one.body.get("started_at"))):
+        body = document.body
+        if json:
+            call.put_json_line({"id": document.id, **body})
+            continue
+        call.put(f"{body.get('started_at')}  {body.get('state')}  {body.get('source')}")
+        for failure in body.get("failures", []):
+            call.put(f"  {failure['doctype']}/{failure['id']}: {failure['reason']}")
+    queued = await call.runtime.instances.registry.read(lambda view: jobs.of_instance(view, instance.prefix))
+    for job in queued:
+        if job.kind == "import":
+            call.say(
+                f"An import is under way: {job.stage or 'waiting'}, {show_size(job.done)} of {show_size(job.total)}"
+            )
+
+
+async def move(domain: str, /, *, cancel: Flag = False, force: Flag = False, call: Called) -> None:
+    """Show whether an instance moves or has moved.
+
+    Parameters
+    ----------
+    cancel
+        Make an instance that has moved away active again, with the data that it had.
+    force
+        Do not ask.
+    """
+    from inglenook.moving import moved_address, moves
+
+    instance = await call.instance(domain)
+    if not cancel:
+        current = await moves.current(instance)
+        if current is None:
+            call.put(f"{instance.domain} has not moved")
+        else:
+            words = "moves to" if current.role == "source" else "comes from"
+            call.put(f"{instance.domain} {words} {current.other}: {current.state}")
+        return
+    await call.confirm(f"Make {instance.domain} active again?", force=force)
+    await moves.cancel(instance)
+    told = await moved_address.tell_everybody(instance)
+    call.put(f"{instance.domain} is active again; {told} members of sharings will be told")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 app = App(name="instances")
 app.command("inglenook.cli.commands.archives:export_instance", name="export")
 app.command("inglenook.cli.commands.archives:import_instance", name="import")
+app.command("inglenook.cli.commands.archives:list_imports", name="imports")
+app.command("inglenook.cli.commands.archives:move", name="move")
 
 INDEXES_VERSION = 1
 """Shown as `v1`: the form of an instance's databases."""
