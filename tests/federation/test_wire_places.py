@@ -248,11 +248,9 @@ Summer = tuple[Person, FakePeer, Deal, str]
 def album(town: Town, peer: FakePeer) -> Summer:
     """An album of the peer's at bob's; gives the peer's id of it."""
     id = make_id("album", peer.port)
-    rules = [
-        peer.rule("Summer", id, ALBUMS),
-        peer.rule("Summer photos", f"{ALBUMS}/{id}", selector="referenced_by"),
-    ]
-    deal = peer.invite(town.bob, "Summer", rules=rules)
+    title = f"Summer {peer.port}"
+    rules = [peer.rule(title, id, ALBUMS), peer.rule(title, f"{ALBUMS}/{id}", selector="referenced_by")]
+    deal = peer.invite(town.bob, title, rules=rules)
     return town.bob, peer, deal, id
 
 
@@ -270,7 +268,7 @@ def test_a_shared_album_is_the_album_and_a_folder_of_photos(album: Summer) -> No
     shown = bob.show(photo["_id"])
     folder = bob.show(shown["attributes"]["dir_id"])
     assert folder["id"] == there, "the folder has the id of the album"
-    assert folder["attributes"]["name"] == "Summer photos"
+    assert folder["attributes"]["name"] == deal.rules[1]["title"], "and the title of its rule"
     assert shown["relationships"]["referenced_by"]["data"] == [reference]
     stray = peer.file(deal, "stray.jpg", b"stray", referenced_by=[{"id": make_id("other"), "type": ALBUMS}])
     refused = peer.announce(deal, stray)
@@ -283,7 +281,8 @@ def test_a_shared_album_is_the_album_and_a_folder_of_photos(album: Summer) -> No
     assert bob.show(photo["_id"])["attributes"]["trashed"] is False
     again = {**photo, **history(photo["_rev"], revision(5, "beach")), "name": "beach again.jpg"}
     peer.send_file(deal, again, b"beach")
-    assert bob.at(f"{INBOX}/Summer photos/beach again.jpg"), "the owner adds it again"
+    added = bob.find(folder["id"], "beach again.jpg")
+    assert added == photo["_id"], "the owner adds it again"
 
 
 def test_a_photo_that_bob_adds_travels_with_the_reference_of_the_owner(

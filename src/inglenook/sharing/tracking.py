@@ -226,10 +226,19 @@ def track_file(tx: Writer, change: Change, rules: Sequence[TrackedRule]) -> None
         elif shared.live(sid):
             shared.infos[sid] = {"rule": shared.infos[sid]["rule"], "removed": True}
             touched = True
+        elif sid in shared.infos and is_trashed(change) and not shared.infos[sid].get("settled"):
+            touched = True  # it went with its folder; its removal is told with the revision that it has in the trash
     if touched:
         finish(tx, shared, new.rev)
     if old is not None and not new.deleted and not is_file and new.body.get("dir_id") != old.body.get("dir_id"):
         move_below(tx, new.id, old.body.get("dir_id"), new.body.get("dir_id"), rules)
+
+
+def is_trashed(change: Change) -> bool:
+    """Whether a change puts a file in the trash."""
+    if change.old is None or change.new.deleted:
+        return False
+    return bool(change.new.body.get("trashed")) and not change.old.body.get("trashed")
 
 
 def finish(tx: Writer, shared: Shared, *revs: str) -> None:
