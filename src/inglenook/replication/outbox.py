@@ -109,10 +109,9 @@ def add_document(
     history = view.tree(shared.doctype, shared.id)
     if winner is None or history is None:
         return
-    leaves = history.leaves()[:MOST_LEAVES]
-    if len(leaves) == 1 and has_it(info, index, winner.rev):
-        return
-    for leaf in leaves:
+    for leaf in history.leaves()[:MOST_LEAVES]:
+        if has_it(info, index, leaf.rev):
+            continue
         stored = winner if leaf.rev == winner.rev else view.revision(shared.doctype, shared.id, leaf.rev)
         chain = history.path(leaf.rev)[-LONGEST_HISTORY:]
         gone = leaf.deleted or (stored is winner and bool(info.get("removed")))
