@@ -48,7 +48,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
     if item is None:
         if shared.knows(received.rev) and not back:
             return True
-        if shared.infos and ex.sharing.id not in shared.infos:
+        if shared.belongs_to_others(ex.sharing.id):
             raise Safety
         if rule_for_file(ex.sharing.rules, received.body) is None:
             raise Safety
@@ -219,7 +219,7 @@ def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) ->
     if rule is None:
         raise Safety
     shared = tracking.load(tx, FILES, received.id)
-    if shared.infos and ex.sharing.id not in shared.infos:
+    if shared.belongs_to_others(ex.sharing.id):
         raise Safety
     single = not received.text("dir_id") and rule.selector in ("", "id", "_id") and received.id == rule.values[0]
     dir_id = folder.place_of_single_file(tx, ex.instance, ex.sharing) if single else parent_of(tx, ex, received)

@@ -117,10 +117,10 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
     """Apply one folder or removal; False when its name is taken, and `names` does not allow to resolve that yet."""
     shared = tracking.load(tx, FILES, received.id)
     info = shared.infos.get(ex.sharing.id)
-    if shared.infos and info is None:
+    item = tree.get(tx, received.id)
+    if shared.belongs_to_others(ex.sharing.id) or (item is not None and shared.infos and info is None):
         raise Safety
     tx.origin = ex.came(received.rev)
-    item = tree.get(tx, received.id)
     if received.deleted:
         if info is not None and not info.get("removed") and item is not None:
             dissociate(tx, ex, info["rule"], item)

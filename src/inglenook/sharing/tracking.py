@@ -60,6 +60,10 @@ class Shared:
         info = self.infos.get(sharing)
         return info is not None and not info.get("removed")
 
+    def belongs_to_others(self, sharing: str) -> bool:
+        """Whether the document is in other sharings, and was never in this one: who may write here cannot reach it."""
+        return sharing not in self.infos and any(not info.get("removed") for info in self.infos.values())
+
     def knows(self, rev: str) -> bool:
         """Whether this revision is anywhere in the tree."""
         return self.revisions is not None and self.revisions.has(rev)
