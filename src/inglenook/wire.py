@@ -88,6 +88,7 @@ STATUSES: dict[type[errors.DomainError], int] = {
     errors.InvalidParameter: 422,
     errors.InvalidAttribute: 422,
     errors.TooManyRequests: 429,
+    errors.Blocked: 451,
     errors.Unavailable: 503,
     errors.OutOfSpace: 507,
     errors.UpstreamFailed: 502,

@@ -18,7 +18,8 @@ from tests.api.drawer import Drawer, error
 from tests.servers import Person, RunningServer
 
 from inglenook.files import rendering, thumbnails
-from inglenook.identity.instance import Instance
+from inglenook.files.thumbnails import THUMBNAILS
+from inglenook.storage.announcements import announcements
 
 PATIENCE = 60.0
 HEIC = base64.b64decode(
@@ -104,24 +105,17 @@ def test_a_picture_has_thumbnails_that_fit_their_boxes(drawer: Drawer) -> None:
 
 
 def test_nobody_has_to_ask_for_the_thumbnails_of_a_new_picture(drawer: Drawer) -> None:
+    instance = drawer.person.instance
+    since = drawer.person.server.do(lambda _: instance.store.read(lambda view: view.last_seq()))
+    file = drawer.upload("a.png", picture((200, 100)), mime="image/png")
+    document = drawer.upload("a.pdf", pdf((300, 400)), mime="application/pdf")
+    wanted = sorted([*((file["id"], format) for format in thumbnails.FORMATS), (document["id"], "tiny")])
     told: list[tuple[str, str]] = []
-
-    def tell(instance: Instance, id: str, format: str) -> None:
-        told.append((id, format))
-
-    def mine() -> list[tuple[str, str]]:
-        return sorted((id, format) for id, format in told if id in (file["id"], document["id"]))
-
-    thumbnails.MADE.append(tell)
-    try:
-        file = drawer.upload("a.png", picture((200, 100)), mime="image/png")
-        document = drawer.upload("a.pdf", pdf((300, 400)), mime="application/pdf")
-        end = time.monotonic() + PATIENCE
-        while len(mine()) < 5 and time.monotonic() < end:
-            drawer.get(file["id"])
-    finally:
-        thumbnails.MADE.remove(tell)
-    assert mine() == sorted([*((file["id"], format) for format in thumbnails.FORMATS), (document["id"], "tiny")])
+    end = time.monotonic() + PATIENCE
+    while told != wanted:
+        found = drawer.person.server.do(lambda _: instance.store.read(lambda view: announcements(view, since, 100)))
+        told = sorted((a.id, a.doc["format"]) for _, a in found if (a.verb, a.doctype) == ("CREATED", THUMBNAILS))
+        assert time.monotonic() < end, f"told of {told}"
     assert set(kept(drawer, file["id"])) == set(thumbnails.FORMATS)
     assert drawer.rev(file["id"]).startswith("1-")
 

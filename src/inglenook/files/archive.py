@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inglenook.files import tree
+from inglenook.files.antivirus import is_blocked
 from inglenook.files.dates import whole_second
 from inglenook.files.documents import FILES, Item
 from inglenook.files.pdf_pages import asked_page, page_name, take_page
@@ -127,7 +128,8 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 
 async def _members(instance: Instance, name: str, entries: Sequence[Entry]) -> AsyncIterator[tuple[str, Entry]]:
-    """Each entry with what is below it, a directory before what is in it."""
+    """Each entry with what is below it, a directory before what is in it. Below a directory, files that the antivirus
+    blocks are left out."""
     for entry in entries:
         top = page_name(entry.item.name, entry.page) if entry.page else entry.item.name
         waiting = [(f"{name}/{top}" if top else name, entry.item)]
@@ -146,7 +148,7 @@ async def _members(instance: Instance, name: str, entries: Sequence[Entry]) -> A
                 for child in page.children:
                     if child.is_directory:
                         waiting.append((f"{path}/{child.name}", child))
-                    else:
+                    elif not is_blocked(instance, child, "download"):
                         yield f"{path}/{child.name}", Entry(child)
                 if page.next is None:
                     break

@@ -8,6 +8,7 @@ from litestar import get, post
 
 from inglenook import wire
 from inglenook.files import access
+from inglenook.files.antivirus import require_clean
 from inglenook.files.archive import EMPTY, SLASH, ArchiveRequest, Entry, find_entries, stream_archive
 from inglenook.files.receiving import HttpRequest
 from inglenook.files.tree import Lineage
@@ -36,6 +37,7 @@ async def make_archive(caller: Caller, request: HttpRequest, *, prefix: str = "/
         entries, lineage = find_entries(view, asked), Lineage(view)
         for entry in entries:
             access.require(permit, "GET", entry.item, lineage)
+            require_clean(instance, entry.item, "download")
         return entries
 
     entries = await instance.store.read(read)
@@ -55,7 +57,10 @@ async def send_archive(instance: Instance, secret: str) -> Answer:
     if not isinstance(kept, dict):
         raise BadRequest("Wrong download token")
     asked = ArchiveRequest.read(kept)
-    return _sent(instance, asked.name, await instance.store.read(lambda view: find_entries(view, asked)))
+    entries = await instance.store.read(lambda view: find_entries(view, asked))
+    for entry in entries:
+        require_clean(instance, entry.item, "download")
+    return _sent(instance, asked.name, entries)
 
 
 def archive_key(instance: Instance, secret: str) -> str:

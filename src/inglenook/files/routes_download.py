@@ -8,6 +8,7 @@ from litestar import post, route
 
 from inglenook import wire
 from inglenook.files import present, tree
+from inglenook.files.antivirus import require_clean
 from inglenook.files.documents import Item, text
 from inglenook.files.downloading import Download, find_content, framing_policy, send
 from inglenook.files.receiving import HttpRequest
@@ -29,6 +30,7 @@ WRONG = "Wrong download token"
 async def download_file(caller: Caller, request: HttpRequest, file_id: str) -> Answer:
     """The content of a file by its id."""
     item = await readable(caller, file_id)
+    require_clean(caller.instance, item, "download")
     return await send(caller.instance, request, await find_content(caller.instance, item))
 
 
@@ -37,6 +39,7 @@ async def download_version(caller: Caller, request: HttpRequest, file_id: str, v
     item = await readable(caller, file_id)
     if not item.is_file:
         raise tree.missing()
+    require_clean(caller.instance, item, "download")
     content = await caller.instance.store.read(lambda view: _content_of(view, f"{file_id}/{version}"))
     return await send(caller.instance, request, Download(item, content, item.name))
 
@@ -55,6 +58,7 @@ async def secret_link(caller: Caller, request: HttpRequest, *, prefix: str = "/f
         raise BadRequest("Path, Id or VersionId is needed")
     if not item.is_file:
         raise tree.missing()
+    require_clean(instance, item, "share")
     secret = await keep_link(instance, item, version_id)
     name = query.get("Filename") or item.name
     links = {"related": f"{prefix}/downloads/{secret}/{name}"}
@@ -77,6 +81,7 @@ async def download_by_secret(instance: Instance, request: HttpRequest, secret: s
     if not isinstance(kept, dict):
         raise BadRequest(WRONG)
     item = await instance.store.read(lambda view: _linked(view, text(kept["file"]), text(kept["path"])))
+    require_clean(instance, item, "download")
     if version_id := text(kept["version"]):
         content = await instance.store.read(lambda view: _content_of(view, version_id))
         download = Download(item, content, name)
@@ -132,6 +137,7 @@ async def download_old(caller: Caller, request: HttpRequest, file_id: str, versi
 async def download_at(caller: Caller, request: HttpRequest) -> Answer:
     """Download a file by its path."""
     item = await readable_at(caller, request.query_params.get("Path", ""))
+    require_clean(caller.instance, item, "download")
     found = await find_content(caller.instance, item)
     return await send(caller.instance, request, found, framing_policy(request, item))
 

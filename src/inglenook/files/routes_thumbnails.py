@@ -11,6 +11,7 @@ from litestar import route
 
 from inglenook import wire
 from inglenook.files import tree
+from inglenook.files.antivirus import require_clean
 from inglenook.files.documents import Item
 from inglenook.files.ranges import Failed, NotModified, Parts, Unsatisfiable, Validators, decide
 from inglenook.files.receiving import HttpRequest
@@ -36,6 +37,7 @@ async def send_thumbnail(instance: Instance, request: HttpRequest, file_id: str,
         return tree.find_file(view, file_id), thumbnail(view, file_id, format)
 
     item, content = await instance.store.read(read)
+    require_clean(instance, item, "preview")
     if content is None and can_have(item):
         wish(instance, item, format)
     if content is None or content.size == 0:

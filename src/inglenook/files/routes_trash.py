@@ -6,6 +6,7 @@ from litestar import delete, get, post
 
 from inglenook import wire
 from inglenook.files import access, tree
+from inglenook.files.antivirus import require_clean
 from inglenook.files.authorship import stamp_of, trash_stamp_of
 from inglenook.files.destroy import clear_trash, destroy
 from inglenook.files.documents import TRASH_ID, Item
@@ -26,7 +27,7 @@ async def send_to_trash(caller: Caller, request: HttpRequest, id: str, *, drive_
     """DELETE /files/:file-id."""
     instance = caller.instance
     expected = expected_revision(request)
-    await readable(caller, id, "PATCH")
+    require_clean(instance, await readable(caller, id, "PATCH"), "delete")
     permit, stamp = await caller.permit(), await trash_stamp_of(caller)
 
     def write(tx: Writer) -> Item:
@@ -54,6 +55,7 @@ async def restore_from_trash(caller: Caller, request: HttpRequest, id: str) -> A
 async def destroy_item(caller: Caller, request: HttpRequest, id: str) -> Answer:
     """DELETE /files/trash/:file-id. What is not in the trash stays."""
     item = await readable(caller, id, "DELETE")
+    require_clean(caller.instance, item, "delete")
     check_revision(item, expected_revision(request))
     refuse_system(item)
     await caller.instance.store.read(lambda view: refuse_outside_trash(Lineage(view), item))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import pack
@@ -23,6 +23,7 @@ from inglenook.files.documents import FILES, Item
 from inglenook.files.present import THUMBNAIL_FORMATS, has_thumbnails
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import DomainError
+from inglenook.storage.announcements import announce
 from inglenook.storage.contents import Received
 from inglenook.storage.documents.contract import Change, Content, Reader, Writer
 
@@ -52,10 +53,6 @@ FORMATS = {
 }
 OF_PDF = ("tiny",)
 """The formats that a new PDF gets; the others are made when somebody asks for them."""
-
-Told = Callable[[Instance, str, str], None]
-MADE: list[Told] = []
-"""Called with the instance, the id of the file and the format when a thumbnail was made (spec/02 §12.3)."""
 
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _under_way: dict[tuple[str, str], asyncio.Event] = {}
@@ -127,16 +124,15 @@ async def _make(instance: Instance, item: Item, formats: Sequence[str]) -> None:
         made = await _draw(instance, item, content, lacking)
     received = {format: await instance.contents.receive(_once(made.get(format, b""))) for format in lacking}
 
-    def write(tx: Writer) -> bool:
-        if tx.content(FILES, item.id) != content:
-            return False
-        keep_thumbnails(tx, item.id, received)
-        return True
+    now = instance.env.clock.now()
 
-    if await instance.store.write(write):
-        for format in made:
-            for tell in MADE:
-                tell(instance, item.id, format)
+    def write(tx: Writer) -> None:
+        if tx.content(FILES, item.id) == content:
+            keep_thumbnails(tx, item.id, received)
+            for format in made:
+                announce(tx, now, "CREATED", THUMBNAILS, item.id, {"format": format})
+
+    await instance.store.write(write)
 
 
 async def _draw(instance: Instance, item: Item, content: Content, formats: Sequence[str]) -> dict[str, bytes]:

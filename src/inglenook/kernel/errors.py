@@ -69,6 +69,10 @@ class InvalidAttribute(DomainError):
     """An attribute of the sent document has an impossible value (`pointer`)."""
 
 
+class Blocked(DomainError):
+    """The antivirus of the server forbids it (`code`)."""
+
+
 class TooManyRequests(DomainError):
     """A limit of frequency is reached; try again later."""
 

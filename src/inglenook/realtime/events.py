@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from inglenook.files.documents import FILES
+from inglenook.files.tree import with_path
 from inglenook.storage.announcements import announcements
 from inglenook.storage.documents.contract import JournalEntry, Reader
 
@@ -79,6 +81,8 @@ def _document(view: Reader, entry: JournalEntry, later: list[JournalEntry]) -> d
             ends = (end for end in later if (end.doctype, end.id) == (entry.doctype, entry.id))
             raw = next((end.last_body for end in ends if end.last_body), None)
     body: dict[str, Any] = msgspec.json.decode(raw) if raw else {}
+    if entry.doctype == FILES:
+        body = with_path(view, entry.id, body)
     for name in SECRETS.get(entry.doctype, ()):
         body.pop(name, None)
     return {"_id": entry.id, "_rev": rev, **body}
