@@ -251,23 +251,24 @@ class _Lane:
         self._work = work
         self._room = asyncio.Semaphore(PIECES_AHEAD)
         self._last: asyncio.Task[None] | None = None
+        self._steps: set[asyncio.Task[None]] = set()
 
     async def feed(self, piece: bytes) -> None:
         await self._room.acquire()
         if self._last is not None and self._last.done():
             self._last.result()
         self._last = asyncio.create_task(self._step(self._last, piece))
+        self._steps.add(self._last)
+        self._last.add_done_callback(self._steps.discard)
 
     async def finish(self) -> None:
         if self._last is not None:
             await self._last
 
     async def abort(self) -> None:
-        if self._last is not None:
-            self._last.cancel()
-            await asyncio.wait([self._last])
-            if not self._last.cancelled():
-                self._last.exception()
+        for step in self._steps:  # all of them: one that did not begin yet does not cancel the one before it
+            step.cancel()
+        await asyncio.gather(*self._steps, return_exceptions=True)
 
     async def _step(self, before: asyncio.Task[None] | None, piece: bytes) -> None:
         try:
