@@ -244,9 +244,8 @@ class Instances:
         if written is None:  # still being made: nothing is in the registry yet
             instance.doc = change(instance.doc)
         else:
-            instance.rev, instance.doc = written[0].rev, written[1]
             self._hosts.clear()
-            await self._follow_generation(instance)
+            await self._take(instance, written[0].rev, written[1])
             for step in self.on_modified:
                 await step(instance)
         return instance.doc
@@ -331,6 +330,16 @@ class Instances:
         await self.modify(instance, lambda doc: msgspec.structs.replace(doc, former_generation=-1, former_until=""))
         await self._destroy_store(store_name(instance.prefix, former))
 
+    async def _take(self, instance: Instance, rev: str, doc: InstanceDoc) -> None:
+        """Take over what the registry says of an open instance."""
+        had_moved = instance.doc.moved
+        instance.rev, instance.doc = rev, doc
+        await self._follow_generation(instance)
+        tends = self.claims is None or self.claims.holds(instance)
+        if had_moved != doc.moved and tends and not doc.deleting:  # what it does in the background is another thing now
+            await self.released(instance)
+            await self.claimed(instance)
+
     async def _follow_generation(self, instance: Instance) -> None:
         """Open the data that the registry names, when it is another than what is open."""
         if instance.generation == instance.doc.generation or instance.doc.deleting or not instance.rev:
@@ -409,8 +418,7 @@ class Instances:
         if gone:
             await self._forget(instance)
         elif instance.rev != document.rev:
-            instance.rev, instance.doc = document.rev, _decode(document)
-            await self._follow_generation(instance)
+            await self._take(instance, document.rev, _decode(document))
             for step in self.on_modified:
                 await step(instance)
 
@@ -444,8 +452,7 @@ class Instances:
                     if not instance.doc.deleting:
                         await self._run_opened(instance)
         if instance.rev != document.rev:
-            instance.rev, instance.doc = document.rev, _decode(document)
-            await self._follow_generation(instance)
+            await self._take(instance, document.rev, _decode(document))
         return instance
 
     async def _assemble(self, id: str, rev: str, doc: InstanceDoc) -> Instance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from inglenook.identity.permission_routes import page_limit
 from inglenook.identity.sessions import SESSIONS
 from inglenook.identity.translations import translate
 from inglenook.kernel import jsonapi as documents
-from inglenook.kernel.errors import AuthError, BadRequest, DocumentNotFound, Forbidden, NotFound
+from inglenook.kernel.errors import AuthError, BadRequest, DocumentNotFound, Forbidden, Gone, NotFound
 from inglenook.storage.documents.contract import Writer
 from inglenook.wire import JSONAPI, SESSION, TOKEN, Answer, jsonapi, no_content, read_body, redirect
 
@@ -111,8 +112,9 @@ async def read_flags(request: Request[Any, Any, Any], caller: Caller) -> Answer:
 
 @get("/settings/warnings", opt={"guard": TOKEN})
 async def read_warnings(caller: Caller) -> Answer:
-    """What waits for the owner, as errors; nothing is a 404."""
-    await caller.permit()
+    """What waits for the owner, as errors; nothing is a 404. An instance that has moved tells it too."""
+    with suppress(Gone):
+        await caller.permit()
     instance = caller.instance
     if not service.pending_terms(instance):
         return Answer(b'{"errors": []}', status=404, media_type=JSONAPI)

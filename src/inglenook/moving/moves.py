@@ -147,8 +147,6 @@ async def finalize(instance: Instance, permit: Permit, subdomain: str) -> None:
     await update_settings(instance, {"moved_to": move.other, "moved_to_subdomain_type": subdomain})
     await _set_state(instance, move, "done")
     await _modify(instance, moving=False, moved=True)
-    await instance.registry.released(instance)
-    await instance.registry.claimed(instance)
 
 
 # -- the target
@@ -219,8 +217,6 @@ async def cancel(instance: Instance) -> None:
         await _set_state(instance, move, "aborted")
     await _modify(instance, moving=False, moved=False)
     await forget_settings(instance, "moved_to", "moved_to_subdomain_type")
-    await instance.registry.released(instance)
-    await instance.registry.claimed(instance)
 
 
 async def vault_in_use(instance: Instance) -> bool:
