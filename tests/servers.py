@@ -162,6 +162,11 @@ class Person:
             self._client_id = self.server.do(lambda _: client).id
         return self._client_id
 
+    def start_anew(self) -> None:
+        """Forget client and tokens: what the instance knew is gone."""
+        self._client_id = ""
+        self._tokens.clear()
+
     def token(self, *scopes: str) -> str:
         """An access token for these scopes."""
         key = " ".join(scopes)

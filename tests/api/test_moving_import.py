@@ -46,12 +46,6 @@ def bob(server: RunningServer, request: pytest.FixtureRequest) -> Person:
     return bob
 
 
-def come_back(person: Person) -> None:
-    """The clients of the instance are gone: a new one is needed."""
-    person._tokens.clear()
-    person._client_id = ""
-
-
 def as_file(folder: Path, data: bytes) -> Path:
     path = folder / "archive.zip"
     path.write_bytes(data)
@@ -63,7 +57,7 @@ def test_everything_comes_over_and_comes_back(furnished: Person, whole: bytes, b
     summary = take_in(bob, as_file(tmp_path, whole))
     assert summary.state == "done", summary.remarks
     assert state(bob) == before
-    come_back(bob)
+    bob.start_anew()
     assert bob.get("/settings/instance", "io.cozy.settings").json()["data"]["attributes"]["email"] == "bob@example.com"
     files = [path for path in before if path.endswith("large.bin")]
     answer = bob.get(f"/files/download/{before[files[0]]['id']}", FILES)
@@ -74,14 +68,14 @@ def test_everything_comes_over_and_comes_back(furnished: Person, whole: bytes, b
     assert files_of[0] == files_of[1]
 
     bob.server.do(lambda runtime: runtime.instances.take_back(bob.instance))
-    come_back(bob)
+    bob.start_anew()
     assert state(bob) == mine
     assert bob.get("/files/metadata?Path=/mine.txt", FILES).status_code == 200
 
 
 def test_writing_goes_on_after_an_import(furnished: Person, whole: bytes, bob: Person, tmp_path: Path) -> None:
     take_in(bob, as_file(tmp_path, whole))
-    come_back(bob)
+    bob.start_anew()
     upload(bob, ROOT, "after.txt", b"after")
     assert bob.get("/files/metadata?Path=/after.txt", FILES).status_code == 200
     findings = bob.server.do(lambda _: bob.instance.store.read(lambda view: view.status(FILES).live))

@@ -47,7 +47,9 @@ def test_an_archive_goes_from_one_instance_to_another(filled: Operator, tmp_path
     assert tree(filled, "bob.localhost:8080") == tree(filled, "alice.localhost:8080")
     assert filled.ask("instances", "imports", "bob.localhost:8080").split()[1] == "done"
 
-    filled.refused("instances", "import", "bob.localhost:8080", str(archive))  # there is something to lose now
+    asked = filled.run("instances", "import", "bob.localhost:8080", str(archive))  # there is something to lose now
+    assert asked.returncode == 1
+    assert b"Replace everything of bob.localhost:8080" in asked.stderr
     filled.ask("instances", "import", "bob.localhost:8080", "--undo", "--force")
     assert [entry for entry in tree(filled, "bob.localhost:8080") if entry["type"] == "file"] == []
 

@@ -78,10 +78,13 @@ def _stays_open(path: str, reason: str) -> bool:
 
 
 def _is_operator(match: HostMatch, token: str) -> bool:
+    if not token:
+        return False
     try:
-        return bool(token) and tokens.verify(match.instance, token, tokens.CLI) is not None
+        tokens.verify(match.instance, token, tokens.CLI)
     except AuthError:
         return False
+    return True
 
 
 def _blocked_page(match: HostMatch, reason: str, status: int) -> Answer:
