@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import httpx
 import uvloop
 from litestar.types import ControllerRouterHandler
+from tests import moves
 
 from inglenook.environment import Config, Environment
 from inglenook.identity import commands
@@ -100,6 +101,7 @@ class RunningServer:
             wish["passphrase"] = NewPassphrase(passphrase)
         domain = f"{name}.localhost:{self.port}"
         instance = self.do(lambda runtime: commands.create_instance(runtime.instances, domain, Wish(**wish)))
+        self._loop.call_soon_threadsafe(instance.store.subscribe, moves.note)
         return Person(self, name, instance)
 
     def _run(self) -> None:

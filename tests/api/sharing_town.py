@@ -6,24 +6,24 @@ import base64
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage as Message
 from email.policy import default as policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import httpx
 import pytest
+from tests import moves
 from tests.browser_forms import Browser, fields
+from tests.moves import eventually
 from tests.servers import Person, RunningServer
 
 from inglenook.mail.delivery import folder_of
 
-T = TypeVar("T")
 Body = dict[str, Any]
 
 JSONAPI = "application/vnd.api+json"
@@ -60,17 +60,6 @@ def fay() -> Iterator[Scripted]:
     peer = Scripted("fay")
     yield peer
     peer.stop()
-
-
-def eventually(check: Callable[[], T], what: str = "") -> T:
-    """The first true value of a check, awaited; what the check saw last is in the failure."""
-    end, last = time.monotonic() + PATIENCE, None
-    while time.monotonic() < end:
-        last = check()
-        if last:
-            return last
-        time.sleep(0.02)
-    raise AssertionError(f"{what or check} did not come true in {PATIENCE} s; last: {last!r}")
 
 
 # -- documents of people
@@ -298,6 +287,7 @@ class Scripted:
                 )
                 status, body = peer.reply(call)
                 peer.calls.append(call)
+                moves.note()
                 raw = b"" if body is None else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

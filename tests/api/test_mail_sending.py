@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from tests import moves
 
 from inglenook.environment import Clock, Config, Environment
 from inglenook.identity import creation, letters
@@ -66,6 +67,7 @@ class Postbox:
         if self.answer.startswith("250"):
             message = message_from_bytes(envelope.content, policy=DEFAULT)
             self.mails.append((list(envelope.rcpt_tos), message))  # type: ignore[arg-type]
+        moves.note()
         return self.answer
 
     def open(self, port: int = 0) -> int:
@@ -114,9 +116,12 @@ class House:
             await sender.start()
             self._open.push_async_callback(sender.stop)
         if await self.instances.count():
-            return await self.instances.get("alice.localhost")
-        wish = Wish(email="alice@example.org", public_name="Alice")
-        return await creation.create_instance(self.instances, "alice.localhost", wish)
+            alice = await self.instances.get("alice.localhost")
+        else:
+            wish = Wish(email="alice@example.org", public_name="Alice")
+            alice = await creation.create_instance(self.instances, "alice.localhost", wish)
+        alice.store.subscribe(moves.note)
+        return alice
 
     async def stop(self) -> None:
         await self._open.aclose()
@@ -135,16 +140,17 @@ def postbox(stack: AsyncExitStack) -> Postbox:
     return box
 
 
-async def until(check: Callable[[], Any], what: str = "") -> Any:
-    """Poll a condition."""
+async def until(check: Callable[[], Any]) -> Any:
+    """The first true value of a check, which is looked at whenever a store or the mail server has moved."""
     async with asyncio.timeout(DEADLINE):
         while True:
+            seen = moves.count()
             found = check()
             if asyncio.iscoroutine(found):
                 found = await found
             if found:
                 return found
-            await asyncio.sleep(0.01)
+            await asyncio.to_thread(moves.wait_after, seen, DEADLINE)
 
 
 async def post(instance: Instance, to: str = "bob@example.org", subject: str = "Hello") -> str:

@@ -96,7 +96,7 @@ def take_as_owner(call: Call, deal: Deal, rest: str) -> Taken | None:
         case "POST", "/recipients/self/moved":
             return take_moved(call)
         case "POST", "/request-access":
-            return checked(call, JSONAPI, JSON)
+            return checked(call, JSON, JSON)
         case _:
             pass
     if call.method in ("POST", "DELETE") and re.fullmatch(r"/recipients/[1-9]\d*/readonly", rest):

@@ -226,7 +226,7 @@ def _judge(told: Told, found: MemberStatus, member: Member, line: LinkState, ret
     if line.next_try_at and "refused to renew" in line.last_error:
         found.state = NEEDS_ATTENTION
         found.summary = told.say("access_ended", member, waiting=waiting)
-        found.advice = told.say("advice.invite_again", member)
+        found.advice = told.say("advice.invite_anew", member)
         found.last_error = Trouble(code="access_ended", message=found.summary, at=line.last_error_at or None)
     elif line.next_try_at:
         found.state = UNREACHABLE

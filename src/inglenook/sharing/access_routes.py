@@ -17,7 +17,7 @@ from inglenook.sharing.client_access import CLIENTS, require_reading
 from inglenook.sharing.client_routes import BODY_LIMIT, Http, member_index
 from inglenook.sharing.documents import NO_MEMBER, Sharing
 from inglenook.sharing.peer_access import require_peer
-from inglenook.wire import SESSION, TOKEN, Answer, no_content, read_body
+from inglenook.wire import JSON, SESSION, TOKEN, Answer, no_content, read_body
 
 
 @post("/sharings/{sharing_id:str}/request-access", opt={"guard": TOKEN}, status_code=200)
@@ -41,7 +41,7 @@ async def ask(sharing_id: str, request: Http, instance: Instance, caller: Caller
     asked = access.parse(await read_body(request, BODY_LIMIT))
     if index is None:
         path = f"/sharings/{sharing_id}/request-access"
-        await delegation.call_owner(instance, sharing, "POST", path, msgspec.json.encode(asked))
+        await delegation.call_owner(instance, sharing, "POST", path, msgspec.json.encode(asked), kind=JSON)
     else:
         at = index
         await instance.store.write(lambda tx: access.take(tx, instance, documents.load(tx, sharing_id), at, asked))

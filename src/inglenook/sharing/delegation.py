@@ -249,15 +249,17 @@ async def ask_owner(instance: Instance, sharing: Sharing, delegated: Delegated) 
     await instance.store.write(lambda tx: keep_delegated(tx, instance, sharing.id, delegated, states))
 
 
-async def call_owner(instance: Instance, sharing: Sharing, method: str, path: str, body: bytes | None) -> PeerResponse:
-    """Ask the owner's server for something in the name of the local user.
+async def call_owner(
+    instance: Instance, sharing: Sharing, method: str, path: str, body: bytes | None, *, kind: str = JSONAPI
+) -> PeerResponse:
+    """Ask the owner's server for something in the name of the local user; `kind` is the media type of the body.
 
     Raises Forbidden with the owner's words, NotFound, BadRequest, UpstreamFailed for any other refusal."""
     response = await instance.peers.authorized(
         links.peer_link(instance, sharing, 0),
         method,
         path,
-        headers={"Accept": JSON, "Content-Type": JSONAPI} if body is not None else {"Accept": JSON},
+        headers={"Accept": JSON, "Content-Type": kind} if body is not None else {"Accept": JSON},
         body=body,
     )
     if response.ok:

@@ -115,6 +115,7 @@ def _form(
         shortcut=fields.get("shortcut", ""),
         slug=typed or slug,
         address_domain=domain,
+        suffix=domain if slug and domain and not typed else "",
         error=translate(locale, error) if error else "",
         may_decline=sharing.owner,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 from inglenook.identity import letters
@@ -19,16 +20,23 @@ def notify(
     category: str,
     category_id: str,
     template: str,
-    values: Mapping[str, str],
+    values: Mapping[str, object],
     slug: str,
-) -> Document:
-    """Tell the local user of something in his language; `template` is that of the mail, `values` are its values."""
+    once: bool = False,
+    by_mail: bool = True,
+) -> Document | None:
+    """Tell the local user of something in his language; `template` is that of the mail, `values` are its values.
+
+    `once`: what was told under this category and id before is not told again (None then)."""
     clock = instance.env.clock
     now = clock.timestamp()
+    id = hashlib.md5(f"{category}/{category_id}".encode(), usedforsecurity=False).hexdigest() if once else tx.new_id()
+    if once and tx.get(NOTIFICATIONS, id) is not None:
+        return None
     title = translate(instance.locale, f"mail.{template}.subject", **values)
     document = tx.put(
         NOTIFICATIONS,
-        tx.new_id(),
+        id,
         {
             "source_id": f"cozy/stack/{slug}/{category}/{category_id}",
             "originator": "stack",
@@ -42,5 +50,6 @@ def notify(
             "data": dict(values),
         },
     )
-    letters.post(tx, template, values, clock.now().timestamp())
+    if by_mail:
+        letters.post(tx, template, values, clock.now().timestamp())
     return document

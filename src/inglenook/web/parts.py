@@ -107,12 +107,14 @@ def background(runtime: Runtime) -> list[Part]:
     import inglenook.moving.runner
     import inglenook.replication.engine
     import inglenook.replication.status_events
+    import inglenook.sharing.file_news
     import inglenook.sharing.runner
 
     return [
         inglenook.identity.housekeeping.make(runtime),
         inglenook.mail.sender.make(runtime),
         inglenook.sharing.runner.background(runtime),
+        inglenook.sharing.file_news.background(runtime),
         inglenook.replication.engine.engine_of(runtime),
         inglenook.replication.status_events.background(runtime),
         inglenook.apps.background.background(runtime),
