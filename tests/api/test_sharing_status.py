@@ -14,6 +14,7 @@ from tests.api.sharing_town import (
     fay,
     folder,
     group,
+    mail_to,
     people,
     rule,
     share,
@@ -22,6 +23,10 @@ from tests.api.sharing_town import (
     update,
 )
 from tests.servers import Person
+
+from inglenook.mail import outbox
+from inglenook.mail.letter import Address, Letter
+from inglenook.storage.documents.contract import Writer
 
 __all__ = ["fay", "town"]
 
@@ -79,6 +84,24 @@ def test_who_can_be_reached_in_no_way_needs_attention(town: Town) -> None:
     assert told["Nemo"]["state"] == "needs_attention"
     assert told["Nemo"]["last_error"]["code"] == "no_address"
     assert "mail address" in told["Nemo"]["advice"]
+
+
+def test_a_mail_that_was_given_up_is_told_and_can_be_sent_again(town: Town) -> None:
+    alice = town.alice
+    sharing = share(alice, people(contact(alice, "lost", email="lost@nowhere.example")))
+    mail_to(alice, "lost@nowhere.example")
+    lost = Letter(mode="from", template_name="sharing_request", to=[Address("Lost", "lost@nowhere.example")])
+
+    def fail(tx: Writer) -> None:
+        outbox.give_up(tx, "gone", lost, "550 nobody here", alice.server.env.clock.now().timestamp())
+
+    alice.server.do(lambda _: alice.instance.store.write(fail))
+    told = status(alice, sharing)
+    assert (told["state"], told["last_error"]["code"]) == ("needs_attention", "mail_failed")
+    assert told["summary"] == "The invitation of lost could not be mailed: 550 nobody here"
+    assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
+    mail_to(alice, "lost@nowhere.example", count=2)
+    assert status(alice, sharing)["state"] == "waiting_for_acceptance"
 
 
 def test_who_has_everything_is_up_to_date(town: Town, fay: Scripted) -> None:

@@ -123,6 +123,17 @@ def failures(view: Reader, limit: int = REMEMBERED_FAILURES) -> list[Failure]:
     return [msgspec.json.decode(record.raw, type=Failure) for record in view.records(FAILURES, limit=limit)]
 
 
+def forget_failures(tx: Writer, what: str, email: str) -> int:
+    """Forget the letters of a kind to an address that were given up, since they are written anew; gives how many."""
+    forgotten = 0
+    for record in tx.records(FAILURES, limit=REMEMBERED_FAILURES):
+        failure = msgspec.json.decode(record.raw, type=Failure)
+        if failure.what == what and email in failure.to:
+            tx.delete_record(FAILURES, record.id)
+            forgotten += 1
+    return forgotten
+
+
 def read(record: Record) -> Letter | None:
     """The letter of a record, None when it cannot be read."""
     try:

@@ -22,6 +22,7 @@ from inglenook.replication.initial import KIND as INITIAL
 from inglenook.replication.link_state import LinkState, Retry, load_state
 from inglenook.sharing import documents, rights, steps, tracking
 from inglenook.sharing.documents import Member, Sharing
+from inglenook.sharing.invitation_mail import TEMPLATE
 from inglenook.sharing.steps import Claim
 from inglenook.storage.documents.contract import Reader, Record
 
@@ -170,8 +171,8 @@ def _tell_invited(told: Told, found: MemberStatus, member: Member) -> None:
     found.state = WAITING_FOR_ACCEPTANCE
     found.summary = told.say("seen" if member.status == State.SEEN else "invited", member)
     found.advice = told.say("advice.remind", member)
-    failure = next((f for f in told.failed if f.what == "sharing_request" and member.email in f.to), None)
-    letter = next((one for one in told.letters if one.what == "sharing_request" and member.email in one.to), None)
+    failure = next((f for f in told.failed if f.what == TEMPLATE and member.email in f.to), None)
+    letter = next((one for one in told.letters if one.what == TEMPLATE and member.email in one.to), None)
     if member.status == State.MAIL_NOT_SENT and not (member.email or member.instance):
         found.state = NEEDS_ATTENTION
         found.summary = told.say("no_address", member)

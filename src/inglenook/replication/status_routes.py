@@ -11,11 +11,12 @@ from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
 from inglenook.kernel.errors import Forbidden
-from inglenook.kernel.members import State
+from inglenook.kernel.members import WAITING, State
+from inglenook.mail import outbox as mails
 from inglenook.replication import status
 from inglenook.replication.link_state import nudge
 from inglenook.replication.service import try_refused_again
-from inglenook.sharing import documents, invitations, steps
+from inglenook.sharing import documents, invitation_mail, invitations, steps
 from inglenook.sharing.client_access import CLIENTS, require_full_rights, require_reading
 from inglenook.sharing.client_routes import member_index_or_owner
 from inglenook.sharing.documents import Sharing
@@ -71,8 +72,12 @@ async def try_now(instance: Instance, sharing: Sharing, index: int) -> None:
         current = documents.load(tx, sharing.id)
         nudge(tx, sharing.id, index)
         steps.hurry(tx, sharing.id, index, now)
-        if current.owner and current.members[index].status == State.MAIL_NOT_SENT:
+        member = current.members[index]
+        if current.owner and member.status == State.MAIL_NOT_SENT:
             return invitations.queue(tx, instance, current, [index])
+        lost = current.owner and member.status in WAITING and member.email
+        if lost and mails.forget_failures(tx, invitation_mail.TEMPLATE, member.email):
+            invitations.mail_again(tx, instance, current, index)
         return []
 
     await invitations.send_what_can_be(instance, await instance.store.write(write))

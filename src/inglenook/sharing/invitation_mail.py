@@ -12,6 +12,7 @@ from inglenook.sharing import wording
 from inglenook.sharing.documents import Member, Sharing
 from inglenook.storage.documents.contract import Reader, Writer
 
+TEMPLATE = "sharing_request"
 ANNOUNCED_PER_HOUR = 200  # as many as jobs of mails in the reference (spec/04 §28)
 
 
@@ -31,7 +32,7 @@ def queue(tx: Writer, instance: Instance, sharing: Sharing, member: Member, link
     }
     letters.post(
         tx,
-        "sharing_request",
+        TEMPLATE,
         values,
         instance.env.clock.now().timestamp(),
         mode="from",

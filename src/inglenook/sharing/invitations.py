@@ -117,6 +117,12 @@ def _set_pending(tx: Writer, instance: Instance, sharing_id: str, index: int) ->
     members_list.queue(tx, instance, sharing, but=index)
 
 
+def mail_again(tx: Writer, instance: Instance, sharing: Sharing, index: int) -> None:
+    """Mail an invitation once more, with the same link."""
+    link = preview.link_for(tx, instance, sharing, index, sharing.credentials[index - 1].state)
+    invitation_mail.queue(tx, instance, sharing, sharing.members[index], link)
+
+
 def _mail(tx: Writer, instance: Instance, sharing_id: str, index: int) -> Outcome:
     sharing = documents.load(tx, sharing_id)
     member = sharing.members[index]
