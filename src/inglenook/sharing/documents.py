@@ -18,6 +18,7 @@ from inglenook.kernel import jsonapi, xor
 from inglenook.kernel.collation import raw_key
 from inglenook.kernel.errors import BadRequest, Conflict, NotFound
 from inglenook.kernel.jsonapi import Reference
+from inglenook.kernel.members import WAITING
 from inglenook.kernel.rules import SharingRule
 from inglenook.storage.documents.contract import Document, Index, Reader, Writer
 
@@ -163,6 +164,12 @@ class Sharing(msgspec.Struct, kw_only=True, omit_defaults=True):
     def me(self) -> int | None:
         """On a recipient, the index of the local user: the first but the owner with an instance (spec/04 §2.2)."""
         return next((i for i, member in enumerate(self.members) if i and member.instance), None)
+
+    @property
+    def unanswered(self) -> bool:
+        """On a recipient, whether the local user is invited and has not answered yet."""
+        me = self.me()
+        return not self.owner and not self.active and me is not None and self.members[me].status in WAITING
 
     def credentials_for(self, index: int) -> Credentials | None:
         """The credentials shared with a member: the owner has one for each, a recipient one for the owner."""

@@ -25,15 +25,15 @@ def join(instances: Instances) -> None:
 async def tell_members(instance: Instance) -> None:
     """Before an instance is deleted, tell the members of its sharings that it is over (spec/10 §3)."""
 
-    def active(view: Reader) -> list[Sharing]:
+    def concerned(view: Reader) -> list[Sharing]:
         found: list[Sharing] = []
         start = ""
         while page := view.all_docs(DOCTYPE, start=start, limit=PAGE):
             found += [documents.of_document(document) for document in page]
             start = page[-1].id + "\0"
-        return [sharing for sharing in found if sharing.active]
+        return [sharing for sharing in found if sharing.active or sharing.unanswered]
 
-    for sharing in await instance.store.scan(active):
+    for sharing in await instance.store.scan(concerned):
 
         def finish(tx: Writer, sharing_id: str = sharing.id) -> None:
             current = documents.load(tx, sharing_id)

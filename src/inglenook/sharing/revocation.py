@@ -228,9 +228,8 @@ def leave(tx: Writer, ending: Ending, sharing: Sharing, *, state: str = "") -> N
     `state` is that of the invitation, when it is at hand. Raises BadRequest on the owner."""
     if sharing.owner:
         raise BadRequest(WRONG_STATE)
-    me = sharing.me()
-    declines = not sharing.active and me is not None and sharing.members[me].status in WAITING
-    if me is not None and declines:
+    declines = sharing.unanswered
+    if declines and (me := sharing.me()) is not None:
         sharing.members[me].declined_at = ending.now
     if declines and not sharing.drive:
         _queue_refusal(tx, ending, sharing, state)
