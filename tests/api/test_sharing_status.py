@@ -151,6 +151,19 @@ def test_a_document_that_is_refused_needs_attention_and_is_tried_again_on_demand
     assert fay.count("POST", f"/sharings/{sharing}/_bulk_docs$") > tried
 
 
+def test_a_member_whose_server_refuses_everything_needs_attention(town: Town, fay: Scripted) -> None:
+    alice = town.alice
+    id, sharing = joined(alice, fay)
+    fay.on("POST", f"/sharings/{sharing}/(_revs_diff|_bulk_docs)$", (403, {"error": "Forbidden"}))
+    update(alice, TESTS, id, text="changed")
+    told = until(alice, sharing, "needs_attention")
+    assert told["last_error"]["code"] == "refused"
+    assert told["pending"]["documents"] == 1
+    fay.script.clear()
+    assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
+    until(alice, sharing, "up_to_date")
+
+
 def test_the_first_copy_tells_how_far_it_is(town: Town, fay: Scripted) -> None:
     alice = town.alice
     ids = [create(alice, TESTS, {"n": n}) for n in range(3)]

@@ -291,7 +291,10 @@ class Sender:
         asked: dict[str, list[str]] = {}
         for change in changes:
             asked.setdefault(wire_key(change), []).append(change.rev)
-        missing = decoded(await self.line.call("POST", "/_revs_diff", asked))
+        try:
+            missing = decoded(await self.line.call("POST", "/_revs_diff", asked))
+        except Refused:
+            return list(changes)  # sending them tells why, for each of them
         if not isinstance(missing, dict):
             return list(changes)
         return [c for c in changes if (c.removed and c.doctype == outbox.FILES) or is_missing(missing, c)]
