@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -66,7 +66,7 @@ def busy(_: object) -> Reply:
 
 
 @pytest.fixture(scope="module", params=["recipient", "owner"])
-def side(request: pytest.FixtureRequest, town: Town) -> object:
+def side(request: pytest.FixtureRequest, town: Town) -> Iterator[Side]:
     """Bob as the recipient of a peer's folder, then alice as the owner of one."""
     peer = FakePeer(f"greta-{request.param}").start()
     if request.param == "recipient":

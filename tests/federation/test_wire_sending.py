@@ -144,7 +144,8 @@ def test_a_folder_that_comes_in_is_sent_before_what_is_in_it(desk: Desk) -> None
 def test_removals_beside_other_changes_are_asked_about_as_well(desk: Desk) -> None:
     gone = desk.alice.mkdir("Gone in a mixed batch", desk.root)
     kept = desk.alice.mkdir("Kept in a mixed batch", desk.root)
-    desk.arrived(gone), desk.arrived(kept)
+    desk.arrived(gone)
+    desk.arrived(kept)
     ends = [
         desk.peer.on("POST", f"{desk.deal.id}/_bulk_docs$", lambda _: Reply(503)),
         desk.peer.on("POST", f"{desk.deal.id}/_revs_diff$", lambda _: Reply(503)),

@@ -109,12 +109,14 @@ class Batches:
         are read once more later."""
         progress = self._progress
         items: list[Item] = []
+        keys: set[str] = set()  # a document in conflict comes with several leaves
         for item in items_of(changes, files):
-            if item.key in progress.open:
+            if item.key in progress.open and item.key not in keys:
                 if item.file is not None:
                     progress.again.add(item.key)
             else:
                 progress.open[item.key] = item.seq
+                keys.add(item.key)
                 items.append(item)
         if items:
             self.running += 1
@@ -132,7 +134,7 @@ class Batches:
                     early = [item for item in items if item.seq > progress.cursor and item.file not in left]
                     progress.sent.update({item.key: item.rev for item in early})
                 for item in items:
-                    del progress.open[item.key]
+                    progress.open.pop(item.key, None)
                 for file in left:
                     self._uploads.start(sharing, file)
                 changed = [item.key for item in items if item.key in progress.again and item.key not in progress.open]

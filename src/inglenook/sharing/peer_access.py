@@ -5,8 +5,9 @@ A token of an app or of an ordinary client never opens these routes, whatever it
 
 from __future__ import annotations
 
+from inglenook.identity import tokens
 from inglenook.identity.caller import Caller
-from inglenook.kernel.errors import Forbidden, NotFound
+from inglenook.kernel.errors import ExpiredToken, Forbidden, NotFound
 from inglenook.sharing.answer import until_agreed
 from inglenook.sharing.documents import DOCTYPE, NO_MEMBER, Sharing, load, origin_of
 
@@ -32,3 +33,20 @@ async def require_peer(caller: Caller, sharing_id: str, verb: str) -> tuple[Shar
     if where := origin_of(sharing.members[index].instance):
         instance.peers.heard_from(where)
     return sharing, index
+
+
+async def require_leaving_peer(caller: Caller, sharing_id: str) -> tuple[Sharing, int]:
+    """The sharing, and the index of the member whose server tells that he leaves. The token of somebody who became a
+    reader lives for an hour and cannot be renewed (spec/05 §1); that he leaves is taken from it later as well.
+
+    Raises as `require_peer`."""
+    try:
+        return await require_peer(caller, sharing_id, "GET")
+    except ExpiredToken:
+        instance = caller.instance
+        claims = tokens.verify_ended(instance, caller.token, tokens.ACCESS)
+        sharing = await instance.store.read(lambda view: load(view, sharing_id))
+        index = sharing.member_of_client(claims.sub)
+        if index is None:
+            raise
+        return sharing, index

@@ -37,7 +37,7 @@ from inglenook.sharing import (
 from inglenook.sharing.client_routes import BODY_LIMIT, Http, group_index, member_index
 from inglenook.sharing.documents import NO_MEMBER, WRONG_STATE, Sharing
 from inglenook.sharing.handshake import give_notice
-from inglenook.sharing.peer_access import require_peer
+from inglenook.sharing.peer_access import require_leaving_peer, require_peer
 from inglenook.sharing.revocation import Ending
 from inglenook.storage.documents.contract import Reader, Writer
 from inglenook.wire import PEER, SECRET, Answer, no_content, plain_json, read_body
@@ -270,7 +270,7 @@ async def take_leave(sharing_id: str, instance: Instance, caller: Caller) -> Ans
     if known is not None and known.drive and known.owner:
         sharing, index = known, await _member_of_drive(caller, known)
     else:
-        sharing, index = await require_peer(caller, sharing_id, "GET")
+        sharing, index = await require_leaving_peer(caller, sharing_id)
     if not sharing.owner:
         raise BadRequest(WRONG_STATE)
     at = index
