@@ -16,13 +16,15 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mappin
 from contextlib import aclosing
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from litestar import Request
+from litestar.connection import ASGIConnection
 from litestar.response import Response
 
 from inglenook.kernel import errors
-from inglenook.kernel.errors import BadRequest, TooLarge
+from inglenook.kernel.errors import BadRequest, TooLarge, TooSlow
 
 JSONAPI = "application/vnd.api+json"
 JSON = "application/json"
@@ -80,6 +82,7 @@ TITLES: Mapping[int, str] = {
 STATUSES: dict[type[errors.DomainError], int] = {
     errors.BadRequest: 400,
     errors.NotFound: 404,
+    errors.TooSlow: 408,
     errors.Conflict: 409,
     errors.Gone: 410,
     errors.PreconditionFailed: 412,
@@ -109,6 +112,12 @@ _OWN_TITLES: dict[type[errors.DomainError], str] = {
     errors.Unprocessed: "Unqualified error",
 }
 
+BODY_IDLE_SECONDS = 60.0
+"""How long the next piece of a body may take; whoever sends nothing holds a connection for no longer."""
+BODY_SECONDS = 180.0
+"""How long a body may take that is read as a whole: it is small."""
+
+_IN_URLS = "".join(chr(code) for code in range(0x21, 0x7F))
 _COMPRESS_FROM = 256  # bytes; below, the header costs what is saved
 _COMPRESS_ASIDE_FROM = 128 * 1024  # bytes; above, compression leaves the event loop
 _WATCHED_FROM = 1024 * 1024  # bytes of a stream; a shorter one is sent to its end, listened to or not
@@ -248,8 +257,8 @@ def html(page: str, status: int = 200, headers: Mapping[str, str] | None = None)
 
 
 def redirect(location: str, status: int = 303, headers: Mapping[str, str] | None = None) -> Answer:
-    """Elsewhere; `location` is a complete URL, already percent-encoded."""
-    return Answer(status=status, headers={"location": location, **(headers or {})})
+    """Elsewhere; `location` is a complete URL. What a header cannot carry of it is percent-encoded."""
+    return Answer(status=status, headers={"location": quote(location, safe=_IN_URLS), **(headers or {})})
 
 
 def streamed(
@@ -302,9 +311,15 @@ def title_of(error: errors.DomainError) -> str:
 
 
 async def body_chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
-    """The body as it arrives; the sender waits while nobody asks. Raises BadRequest when it breaks off."""
+    """The body as it arrives; the sender waits while nobody asks.
+
+    Raises BadRequest when it breaks off, TooSlow when nothing comes for `BODY_IDLE_SECONDS`."""
     while True:
-        message = await request.receive()
+        try:
+            async with asyncio.timeout(BODY_IDLE_SECONDS):
+                message = await request.receive()
+        except TimeoutError as error:
+            raise TooSlow("The request body did not arrive in time") from error
         if message["type"] != "http.request":
             raise BadRequest("The request body was interrupted")
         if chunk := message.get("body", b""):
@@ -314,17 +329,21 @@ async def body_chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
 
 
 async def read_body(request: Request[Any, Any, Any], limit: int = 1_000_000) -> bytes:
-    """The whole body, at most `limit` bytes. Raises TooLarge beyond, BadRequest when it breaks off."""
+    """The whole body, at most `limit` bytes. Raises TooLarge beyond, BadRequest when it breaks off, TooSlow as
+    `body_chunks`, and when all of it takes longer than `BODY_SECONDS`."""
     if declared_length(request) > limit:
         raise TooLarge(f"The request body is larger than {limit} bytes")
     pieces: list[bytes] = []
     size = 0
-    async with aclosing(body_chunks(request)) as chunks:  # pyright: ignore[reportArgumentType]
-        async for chunk in chunks:
-            size += len(chunk)
-            if size > limit:
-                raise TooLarge(f"The request body is larger than {limit} bytes")
-            pieces.append(chunk)
+    try:
+        async with asyncio.timeout(BODY_SECONDS), aclosing(body_chunks(request)) as chunks:  # pyright: ignore[reportArgumentType]
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > limit:
+                    raise TooLarge(f"The request body is larger than {limit} bytes")
+                pieces.append(chunk)
+    except TimeoutError as error:
+        raise TooSlow("The request body did not arrive in time") from error
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -334,12 +353,12 @@ def declared_length(request: Request[Any, Any, Any]) -> int:
     return int(value) if value.isascii() and value.isdigit() else -1
 
 
-def wants_json(request: Request[Any, Any, Any]) -> bool:
+def wants_json(request: ASGIConnection[Any, Any, Any, Any]) -> bool:
     """Whether `Accept` contains `application/json` (spec/03 §2.2)."""
     return JSON in request.headers.get("accept", "")
 
 
-def wants_html(request: Request[Any, Any, Any]) -> bool:
+def wants_html(request: ASGIConnection[Any, Any, Any, Any]) -> bool:
     """Whether `Accept` contains `text/html`."""
     return "text/html" in request.headers.get("accept", "")
 

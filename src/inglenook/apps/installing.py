@@ -96,6 +96,10 @@ async def update(
     if same_source and source.startswith("http") and sources.digest_of(source) and documents.is_usable(had):
         told(document)
         return document
+    intact = same_source and documents.is_usable(had) and not had.get("error")
+    if intact and await sources.same_release(instance, source, str(had.get("version") or "")):
+        told(document)
+        return document
     async with sources.opened(instance, slug, source) as package:
         wanted = _read_manifest(instance, slug, package)
         if not package.is_folder and same_source and wanted["version"] == had.get("version") and not had.get("error"):

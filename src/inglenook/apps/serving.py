@@ -10,7 +10,17 @@ from urllib.parse import urlsplit
 import structlog
 from litestar import Request
 
-from inglenook.apps import documents, home_page, intents, matching, page_template, page_variables, policy, stored_files
+from inglenook.apps import (
+    documents,
+    home_page,
+    intents,
+    matching,
+    page_template,
+    page_variables,
+    policy,
+    registries,
+    stored_files,
+)
 from inglenook.apps.matching import Target
 from inglenook.apps.stored_files import Found
 from inglenook.files.ranges import Failed, NotModified, Parts, Unsatisfiable, Validators, decide
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
 TokenOfCode = Callable[["Instance", str], Awaitable[str]]
 """The token that a page is given for the `sharecode` of its address."""
 
+STORE = "store"
 MAX_PAGE = 1024 * 1024  # bytes of a page that is filled in
 ROBOTS = "User-agent: *\nDisallow: /\n"
 NEVER_KEPT = "private, no-store, must-revalidate"
@@ -111,7 +122,7 @@ async def _answer(visit: Visit, token_of_code: TokenOfCode) -> Answer:
     if document is None:
         if visit.slug == home_page.SLUG and visit.path == "/":
             return await _built_in_home(visit)
-        return visit.refusal(404, documents.NOT_INSTALLED)
+        return await _not_installed(visit)
     if document.body.get("state") not in (*documents.USABLE, documents.UPGRADING):
         return visit.refusal(503, "Application is not ready")
     target = matching.match(document.body.get("routes") or {}, visit.path)
@@ -127,6 +138,19 @@ async def _answer(visit: Visit, token_of_code: TokenOfCode) -> Answer:
     if not target.is_index:
         return _file(visit, target, found)
     return await _page(visit, document, target, found, token_of_code)
+
+
+async def _not_installed(visit: Visit) -> Answer:
+    """The store shows its owner an app that a registry has; without a store, or for an app that nobody knows, 404.
+
+    Registries are not asked for strangers, who could make this server ask as often as they like."""
+    instance = visit.instance
+    if registries.addresses(instance.context_settings) and await visit.caller.session() is not None:
+        store = await instance.store.read(lambda view: documents.get(view, STORE))
+        if store is not None and await registries.knows(instance, visit.slug):
+            fragment = f"/discover/{visit.slug}"
+            return redirect(instance.app_url(STORE, fragment=fragment, host=visit.match.domain), 307)
+    return visit.refusal(404, documents.NOT_INSTALLED)
 
 
 async def _built_in_home(visit: Visit) -> Answer:
@@ -269,7 +293,7 @@ async def _password_page(visit: Visit, sharecode: str) -> Answer | None:
         return None
     if links.has_password_cookie(visit.instance, document, visit.request.cookies):
         return None
-    return link_password_page(visit.caller, document.id)
+    return link_password_page(visit.caller, document.id, visit.here())
 
 
 async def _moved(visit: Visit) -> Answer:

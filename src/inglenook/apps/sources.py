@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from inglenook.apps import archives, manifest, policy
+from inglenook.apps import archives, manifest, policy, registries
 from inglenook.apps.stored_files import MAX_FILES
 from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, TooLarge
 from inglenook.peers.errors import PeerForbiddenAddress
@@ -60,6 +60,8 @@ def check(source: str) -> str:
         raise _bad(f"Write {scheme}://…")
     if any(character < " " for character in source):
         raise _bad("The source contains a control character")
+    if scheme == "registry":
+        registries.read(source)
     if scheme in ("http", "https") and not policy.origin_of(source):
         raise _bad(f"{source} is no address of a server")
     return source
@@ -74,7 +76,11 @@ async def opened(instance: Instance, slug: str, source: str) -> AsyncGenerator[P
     scheme = check(source).partition(":")[0]
     match scheme:
         case "registry":
-            raise NotFound(NO_REGISTRY)
+            if not registries.addresses(instance.context_settings):
+                raise NotFound(NO_REGISTRY)
+            release = await registries.find(instance, source)
+            async with _download(instance, f"{release.url.partition('#')[0]}#{release.sha256.lower()}") as package:
+                yield package
         case "builtin":
             name = manifest.check_slug(source.removeprefix("builtin:").strip("/") or slug)
             folder = _built_in(name)
@@ -101,6 +107,13 @@ def digest_of(source: str) -> str:
     if digest and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
         raise _bad("What follows # in the source is no SHA-256")
     return digest
+
+
+async def same_release(instance: Instance, source: str, version: str) -> bool:
+    """Whether a source of a registry still means this version: then nothing has to be fetched. Raises as `opened`."""
+    if not source.startswith("registry://") or not registries.addresses(instance.context_settings):
+        return False
+    return (await registries.find(instance, source)).version == version
 
 
 # -- folders

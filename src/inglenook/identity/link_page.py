@@ -7,10 +7,11 @@ from inglenook.identity.caller import Caller
 from inglenook.wire import Answer
 
 
-def link_password_page(caller: Caller, permission_id: str) -> Answer:
-    """The 401 page; its form posts to the instance, whose static files it uses."""
+def link_password_page(caller: Caller, permission_id: str, back: str, *, status: int = 401, error: str = "") -> Answer:
+    """The page; its form posts to the instance, whose static files it uses. `back` is the address of the page that the
+    link opens: where a browser without scripts goes after the right password."""
     home = caller.url("").rstrip("/")
     return pages.page(
-        caller, "link_password.html", status=401, origin=home, permission_id=permission_id,
+        caller, "link_password.html", status=status, origin=home, permission_id=permission_id, back=back, error=error,
         action=caller.url("/auth/share-by-link/password"),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from litestar import Request, delete, get, post
 from inglenook.identity import csrf, forms, login, one_time, pages, redirects, sessions, throttle
 from inglenook.identity.caller import Caller, is_register_token
 from inglenook.identity.translations import translate
-from inglenook.kernel.errors import AuthError
+from inglenook.kernel.errors import AuthError, BadCredentials
 from inglenook.storage.announcements import announce
 from inglenook.wire import PUBLIC, SECRET, TOKEN, Answer, no_content, plain_json, redirect
 
@@ -37,7 +37,10 @@ async def login_form(request: Request[Any, Any, Any], caller: Caller) -> Answer:
     if not caller.instance.doc.onboarding_finished:
         return protection.protect(need_onboarding(caller))
     wanted = request.query_params.get("redirect") or ""
-    target = await redirects.landing(caller.instance, wanted, caller.domain)
+    try:
+        target = await redirects.landing(caller.instance, wanted, caller.domain)
+    except BadCredentials as error:
+        return protection.protect(pages.plain_refusal(caller, 400, error.detail))
     if await caller.session() is not None:
         return protection.protect(redirect(target))
     return await _login_page(caller, protection, target if wanted else "")
@@ -51,7 +54,10 @@ async def log_in(request: Request[Any, Any, Any], caller: Caller) -> Answer:
     protection.check(fields)
     as_json = forms.only_json(request)
     wanted = fields.get("redirect", "")
-    target = await redirects.landing(caller.instance, wanted, caller.domain)
+    try:
+        target = await redirects.landing(caller.instance, wanted, caller.domain)
+    except BadCredentials as error:
+        return protection.protect(pages.plain_refusal(caller, 400, error.detail))
     if await caller.session() is not None:
         return protection.protect(_go(target, as_json))
     try:
@@ -167,6 +173,7 @@ async def _login_page(caller: Caller, protection: csrf.Csrf, target: str, error:
         caller, LOGIN_PAGE, status=status, csrf=protection,
         frames=instance.app_url("dataproxy", "/reset", host=caller.domain) + " ",
         name=await instance.public_name(), redirect=target, error=error,
+        for_sharing=redirects.leads_to_sharing(instance, target),
         email_verified_code=caller.request.query_params.get("email_verified_code") or "", **login.hashing(instance),
     )  # fmt: skip
 

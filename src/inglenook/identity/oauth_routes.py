@@ -126,9 +126,11 @@ async def _by_session_code(caller: Caller, code: str, query: dict[str, str]) -> 
 
 def _consent_form(caller: Caller, protection: csrf.Csrf, asked: ConsentRequest) -> Answer:
     client = asked.client.body
+    host = consent.logo_host(client)
     hidden = {csrf.FIELD: protection.value, **asked.fields}
     return pages.page(
-        caller, "authorize.html", csrf=protection, images=consent.logo_host(client), hidden=hidden,
+        caller, "authorize.html", csrf=protection, images=host, hidden=hidden,
+        logo=client.get("logo_uri") if host else "",
         client_name=client.get("client_name", ""), client_uri=client.get("client_uri", ""),
         rights=consent.rights_of(asked.scope, caller.instance.locale), redirect_uri=asked.redirect_uri,
         cancel=consent.refusal_url(asked.redirect_uri),

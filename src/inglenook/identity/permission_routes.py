@@ -13,6 +13,7 @@ from litestar import Request, delete, get, patch, post
 
 from inglenook.identity import forms, links, pages, permission_documents, redirects
 from inglenook.identity.caller import Caller
+from inglenook.identity.link_page import link_password_page
 from inglenook.identity.permission_documents import PERMISSIONS
 from inglenook.identity.throttle import Guard
 from inglenook.identity.translations import translate
@@ -164,12 +165,13 @@ async def give_password(request: Request[Any, Any, Any], caller: Caller) -> Answ
         return plain_json({"password": "none"})
     guard = Guard(instance, f"link:{id}", caller.visitor.ip)
     password = fields.get("password") or fields.get("passphrase") or ""
+    wanted = fields.get("redirect") or request.headers.get("referer", "")
+    back = wanted if redirects.is_on_app_host(instance, wanted) else ""
     if not await guard.attempt(lambda: links.right_password(document, password)):
+        if as_page and back:
+            return link_password_page(caller, id, back, status=403, error=translate(locale, "link.wrong"))
         return _link_answer(caller, as_page, 403, {"error": translate(locale, "link.wrong")})
-    back = request.headers.get("referer", "") if as_page else ""
-    answer = plain_json({"password": "ok"})
-    if as_page and back and redirects.is_on_app_host(instance, back):
-        answer = redirect(back)
+    answer = redirect(back) if as_page and back else plain_json({"password": "ok"})
     answer.set_cookie(links.password_cookie(instance, document, caller.domain))
     return answer
 
@@ -180,7 +182,7 @@ def page_limit(text: str | None, default: int, highest: int) -> int:
         return default
     if not text.isascii() or not text.isdigit():
         raise InvalidParameter("The limit of a page must be a number", parameter="page[limit]")
-    return min(max(int(text), 1), highest)
+    return min(max(int(text), 1), highest) if len(text) < 10 else highest
 
 
 # -- private parts

@@ -82,6 +82,12 @@ def asks_consent(instance: Instance, target: str) -> str | None:
     return query.get("client_id", [""])[0]
 
 
+def leads_to_sharing(instance: Instance, target: str) -> bool:
+    """Whether a login leads to the acceptance of a sharing."""
+    parts = urlsplit(target)
+    return instance.owns_host(parts.netloc) and parts.path == "/auth/authorize/sharing"
+
+
 async def _app_landing(instance: Instance, wanted: str, host: str) -> str:
     address = app_address(instance, wanted, host)
     slug = re.split(r"[/#]", wanted, maxsplit=1)[0]

@@ -57,6 +57,10 @@ class TooLarge(DomainError):
     """Over a quota or a limit of size."""
 
 
+class TooSlow(DomainError):
+    """What was announced did not arrive in time."""
+
+
 class UnsupportedMediaType(DomainError):
     """The body is not of a type that is read here."""
 

@@ -17,7 +17,7 @@ from inglenook.sharing import preview
 from inglenook.web import errors
 from inglenook.wire import Answer
 
-OPEN_WHEN_BLOCKED = ("/settings", "/apps", "/konnectors")
+OPEN_WHEN_BLOCKED = ("/settings", "/apps", "/konnectors", "/assets/")
 """What stays reachable on a blocked instance."""
 
 OPEN_WITHOUT_TERMS = (

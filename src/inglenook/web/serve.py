@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
 from inglenook.documents.changes import end_long_polls
@@ -39,6 +40,10 @@ PARKING = 6.0
 """Seconds for the parts in the background to end."""
 PATIENCE = 60.0
 """Seconds to wait for a command that is using the data folder."""
+HEADER_SECONDS = 20.0
+"""How long the head of a request may take to arrive; the pieces of a body have `wire.BODY_IDLE_SECONDS` each."""
+MAX_HEADERS = 256 * 1024
+"""Bytes of the head of a request, in either version of HTTP."""
 CONNECTIONS = 8192
 """Requests and websockets served at once; more wait."""
 
@@ -139,6 +144,8 @@ async def listening(gate: Gate) -> AsyncGenerator[None]:
         http=HTTPModes.auto,
         backlog=1024,
         backpressure=CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=int(HEADER_SECONDS * 1000), max_buffer_size=MAX_HEADERS),
+        http2_settings=HTTP2Settings(max_headers_size=MAX_HEADERS, keep_alive_interval=int(HEADER_SECONDS * 1000)),
         log_enabled=False,
         ssl_cert=Path(config.tls_cert) if config.tls_cert else None,
         ssl_key=Path(config.tls_key) if config.tls_key else None,
