@@ -123,7 +123,7 @@ def test_a_cookie_alone_changes_nothing_through_the_api(owner: Browser) -> None:
         ("POST", "/permissions"), ("DELETE", "/files/trash"), ("POST", "/sharings/"), ("DELETE", "/apps/mini"),
     ):  # fmt: skip
         sent: dict[str, Any] = {"content": b"{}", "headers": {"Content-Type": "text/plain"}}
-        assert owner.request(method, path, **sent).status_code == 401
+        assert owner.request(method, path, **sent).status_code in (400, 401)
     assert owner.logged_in
 
 

@@ -15,7 +15,7 @@ from inglenook.identity.login_routes import need_onboarding
 from inglenook.identity.passphrase import NewPassphrase
 from inglenook.identity.translations import translate
 from inglenook.kernel import jsonapi as documents
-from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter, NotFound, Unprocessed
+from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter, NotFound
 from inglenook.wire import PUBLIC, SECRET, TOKEN, Answer, jsonapi, no_content, plain_json, redirect, wants_html
 
 
@@ -104,7 +104,7 @@ async def change(request: Request[Any, Any, Any], caller: Caller) -> Answer:
     if auth_mode_name(instance.doc.auth_mode) == "two_factor_mail":
         if not token:
             if not await login.check_passphrase(caller, current):
-                raise Unprocessed("Invalid passphrase")
+                raise BadRequest("Invalid passphrase")
             mailed = await one_time.mail_second_factor(instance)
             if mailed is None:
                 raise BadRequest("Too many codes were sent, try again later")
