@@ -274,7 +274,7 @@ def test_what_is_not_there_is_said_in_the_form_that_is_read(visitor: Browser, ow
     assert visit(owner, "/assets").status_code == 404
     page = visit(visitor, "/public/none", headers={"Accept": "text/html"})
     assert page.status_code == 404
-    assert "<p>Asset not found</p>" in page.text
+    assert "Asset not found</p>" in page.text
     missing = visit(visitor, "/", "nothere", headers={"Accept": "application/json"})
     assert (missing.status_code, missing.json()) == (404, {"error": "Application is not installed"})
 
