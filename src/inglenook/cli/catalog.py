@@ -8,10 +8,13 @@ GROUPS = {
     "instances": "Create, list and change instances, and make tokens for them.",
     "apps": "Install, list, update and remove web apps.",
     "files": "Put files into an instance, and get them out of it.",
+    "documents": "Show, write and search the documents of an instance.",
     "sharings": "Look at the sharings of an instance.",
     "check": "Look for inconsistencies in an instance.",
     "fix": "Mend what a change from outside has left behind.",
     "peers": "What the server knows of other servers.",
+    "features": "The feature flags of an instance.",
+    "tools": "What helps in looking for the cause of something.",
     "config": "The effective configuration.",
 }
 """The groups of commands; each is the `app` of a module of `cli.commands`."""

@@ -64,6 +64,52 @@ async def shared(domain: str, /, *, fail_fast: Flag = False, json: Flag = False,
     return await _report(check_shared(await call.instance(domain)), call, fail_fast=fail_fast)
 
 
+@app.command
+async def sharings(domain: str, /, *, fast: Flag = False, json: Flag = False, call: Called) -> int:
+    """Check the members, the rules and the credentials of the sharings of an instance.
+
+    Parameters
+    ----------
+    fast
+        Look at what is on this server; nothing else is looked at in any case.
+    json
+        The findings are JSON in any case.
+    """
+    return await _report(check_sharings(await call.instance(domain)), call, fail_fast=False)
+
+
+@app.command
+async def triggers(domain: str, /, *, json: Flag = False, call: Called) -> int:
+    """Check the triggers of an instance: it has none, what follows from a write reads the journal.
+
+    Parameters
+    ----------
+    json
+        The findings are JSON in any case.
+    """
+    await call.instance(domain)
+    return 0
+
+
+async def check_sharings(instance: Instance) -> AsyncIterator[dict[str, Any]]:
+    """The faults of all sharings, as `sharing.check` finds them."""
+    from inglenook.sharing import check, documents
+
+    start = ""
+    while True:
+
+        def read(view: Reader, start: str = start) -> tuple[str, list[dict[str, Any]]]:
+            page = view.all_docs(documents.DOCTYPE, start=start, limit=PAGE)
+            found = [fault for each in page for fault in check.faults_of(view, documents.of_document(each))]
+            return page[-1].id + "\x00" if len(page) == PAGE else "", found
+
+        start, found = await instance.store.scan(read)
+        for finding in found:
+            yield finding
+        if not start:
+            return
+
+
 async def check_shared(instance: Instance) -> AsyncIterator[dict[str, Any]]:
     """The tracking records that cannot be read, and those where a child's generation does not follow its parent's."""
     from inglenook.sharing.tracking import SHARED

@@ -1,0 +1,155 @@
+"""`inglenook documents …`: documents of an instance, as `/data` shows and takes them (spec/10 §3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from cyclopts import App, Parameter
+
+from inglenook.cli.invocation import Called, CommandFailed, Flag
+
+if TYPE_CHECKING:
+    from inglenook.kernel.permissions import Permit
+    from inglenook.storage.documents.contract import Document, Reader
+
+app = App(name="documents")
+
+Domain = Annotated[str, Parameter(name="--domain", help="The instance; by default that of COZY_DOMAIN.")]
+PAGE = 200
+LARGEST = 8_000_000
+"""Bytes of a document that is read from the standard input."""
+
+
+@app.command
+async def get(doctype: str, id: str, /, *, domain: Domain = "", json: Flag = False, call: Called) -> None:
+    """Show a document as JSON.
+
+    Parameters
+    ----------
+    json
+        The document is JSON in any case.
+    """
+    from inglenook.documents import single
+    from inglenook.kernel import doctypes
+
+    doctypes.check_readable(doctype)
+    instance = await call.instance(domain)
+    permit = _everything()
+    _, text = await instance.store.read(lambda view: single.read(view, permit, doctype, id))
+    call.put_json(msgspec.json.decode(text))
+
+
+@app.command
+async def put(
+    doctype: str, id: str = "", body: str = "", /, *, domain: Domain = "", json: Flag = False, call: Called
+) -> None:
+    """Write a document, and show its id and revision.
+
+    BODY is a JSON object; without it the standard input is read. Without an ID the document gets one. A document
+    that is there already is replaced only when the body has its _rev.
+    """
+    from inglenook.documents import single
+    from inglenook.kernel import doctypes
+
+    doctypes.check_writable(doctype)
+    if id.lstrip().startswith("{"):
+        id, body = "", id
+    value = _object(body or await _standard_input(call))
+    id, rev = id or str(value.get("_id") or ""), str(value.get("_rev") or "")
+    store = (await call.instance(domain)).store
+    if rev:
+        written = await single.update(store, _everything(), doctype, id, rev, value)
+    elif id:
+        written = await single.create_with_id(store, doctype, id, value)
+    else:
+        written = await single.create(store, doctype, value)
+    if json:
+        call.put_json({"id": written.id, "rev": written.rev, "type": doctype})
+    else:
+        call.put(f"{written.id} {written.rev}")
+
+
+@app.command
+async def ls(doctype: str = "", /, *, domain: Domain = "", json: Flag = False, call: Called) -> None:
+    """List the doctypes of an instance with their number of documents, or the documents of one.
+
+    Parameters
+    ----------
+    json
+        One object per line.
+    """
+    instance = await call.instance(domain)
+    if not doctype:
+        counts = await instance.store.scan(lambda view: [(name, view.status(name).live) for name in view.doctypes()])
+        if json:
+            for name, count in counts:
+                call.put_json_line({"doctype": name, "documents": count})
+        elif counts:
+            call.put_table([[name, str(count)] for name, count in counts])
+        return
+    from inglenook.kernel import doctypes
+
+    doctypes.check_readable(doctype)
+    start = ""
+    while True:
+
+        def read(view: Reader, start: str = start) -> list[Document]:
+            return view.all_docs(doctype, start=start, limit=PAGE)
+
+        page = await instance.store.scan(read)
+        for document in page:
+            if json:
+                call.put_json_line({"_id": document.id, "_rev": document.rev, **document.body})
+            else:
+                call.put(f"{document.id}  {document.rev}")
+        await call.terminal.flush()
+        if len(page) < PAGE:
+            return
+        start = page[-1].id + "\x00"
+
+
+@app.command
+async def find(
+    doctype: str, selector: str, /, *, limit: int = 100, domain: Domain = "", json: Flag = False, call: Called
+) -> None:
+    """Show the documents that a mango SELECTOR selects, one JSON object per line.
+
+    Parameters
+    ----------
+    limit
+        How many at most.
+    json
+        The documents are JSON in any case.
+    """
+    from inglenook.documents.mango.find import find as search
+    from inglenook.documents.mango.requests import Query
+    from inglenook.kernel import doctypes
+
+    doctypes.check_readable(doctype)
+    query = Query.read({"selector": _object(selector), "limit": limit, "allow_fallback": True})
+    found = await search((await call.instance(domain)).store, doctype, query)
+    for document in found.documents:
+        call.put_json_line({"_id": document.id, "_rev": document.rev, **document.body})
+
+
+def _everything() -> Permit:
+    from inglenook.kernel.permissions import MAXIMAL, Permit
+
+    return Permit(kind="cli", rules=MAXIMAL.rules)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise CommandFailed(f"This is not a JSON object: {error}") from None
+
+
+async def _standard_input(call: Called) -> str:
+    pieces: list[bytes] = []
+    async for piece in call.terminal.read():
+        pieces.append(piece)
+        if sum(map(len, pieces)) > LARGEST:
+            raise CommandFailed(f"A document has at most {LARGEST} bytes")
+    return b"".join(pieces).decode("utf-8", "replace")
