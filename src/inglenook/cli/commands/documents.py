@@ -10,6 +10,8 @@ from cyclopts import App, Parameter
 from inglenook.cli.invocation import Called, CommandFailed, Flag
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from inglenook.kernel.permissions import Permit
     from inglenook.storage.documents.contract import Document, Reader
 
@@ -79,8 +81,8 @@ async def ls(doctype: str = "", /, *, domain: Domain = "", json: Flag = False, c
     json
         One object per line.
     """
-    instance = await call.instance(domain)
     if not doctype:
+        instance = await call.instance(domain)
         counts = await instance.store.scan(lambda view: [(name, view.status(name).live) for name in view.doctypes()])
         if json:
             for name, count in counts:
@@ -91,29 +93,18 @@ async def ls(doctype: str = "", /, *, domain: Domain = "", json: Flag = False, c
     from inglenook.kernel import doctypes
 
     doctypes.check_readable(doctype)
-    start = ""
-    while True:
-
-        def read(view: Reader, start: str = start) -> list[Document]:
-            return view.all_docs(doctype, start=start, limit=PAGE)
-
-        page = await instance.store.scan(read)
-        for document in page:
-            if json:
-                call.put_json_line({"_id": document.id, "_rev": document.rev, **document.body})
-            else:
-                call.put(f"{document.id}  {document.rev}")
-        await call.terminal.flush()
-        if len(page) < PAGE:
-            return
-        start = page[-1].id + "\x00"
+    async for document in _all(call, domain, doctype):
+        if json:
+            call.put_json_line({"_id": document.id, "_rev": document.rev, **document.body})
+        else:
+            call.put(f"{document.id}  {document.rev}")
 
 
 @app.command
 async def find(
     doctype: str, selector: str, /, *, limit: int = 100, domain: Domain = "", json: Flag = False, call: Called
 ) -> None:
-    """Show the documents that a mango SELECTOR selects, one JSON object per line.
+    """Show the documents that a mango SELECTOR selects, one JSON object per line. No index is needed.
 
     Parameters
     ----------
@@ -122,15 +113,36 @@ async def find(
     json
         The documents are JSON in any case.
     """
-    from inglenook.documents.mango.find import find as search
-    from inglenook.documents.mango.requests import Query
-    from inglenook.kernel import doctypes
+    from inglenook.kernel import doctypes, selectors
 
     doctypes.check_readable(doctype)
-    query = Query.read({"selector": _object(selector), "limit": limit, "allow_fallback": True})
-    found = await search((await call.instance(domain)).store, doctype, query)
-    for document in found.documents:
-        call.put_json_line({"_id": document.id, "_rev": document.rev, **document.body})
+    matches = selectors.compile(selectors.normalise(_object(selector)))
+    left = limit
+    async for document in _all(call, domain, doctype):
+        shown = {"_id": document.id, "_rev": document.rev, **document.body}
+        if left > 0 and matches(shown):
+            call.put_json_line(shown)
+            left -= 1
+        if left <= 0:
+            return
+
+
+async def _all(call: Called, domain: str, doctype: str) -> AsyncIterator[Document]:
+    """All documents of a doctype, by their ids."""
+    instance = await call.instance(domain)
+    start = ""
+    while True:
+
+        def read(view: Reader, start: str = start) -> list[Document]:
+            return view.all_docs(doctype, start=start, limit=PAGE)
+
+        page = await instance.store.scan(read)
+        for document in page:
+            yield document
+        await call.terminal.flush()
+        if len(page) < PAGE:
+            return
+        start = page[-1].id + "\x00"
 
 
 def _everything() -> Permit:
