@@ -18,7 +18,8 @@ TESTS = "io.cozy.tests"
 
 @dataclass
 class Agreement:
-    """A sharing of a scenario. `readers` may only read from the beginning; `downgraded` could write before."""
+    """A sharing of a scenario. `readers` may only read from the beginning; `downgraded` could write before; who has
+    `meddled` has changed his copy without the right to."""
 
     kind: str
     owner: Server
@@ -27,6 +28,7 @@ class Agreement:
     doctype: str = FILES
     readers: set[str] = field(default_factory=set[str])
     downgraded: set[str] = field(default_factory=set[str])
+    meddled: set[str] = field(default_factory=set[str])
     one_way: bool = False
 
     def may_write(self, server: Server) -> bool:

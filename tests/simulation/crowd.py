@@ -196,10 +196,15 @@ class Crowd:
 
     async def change(self, server: Server) -> None:
         """One change by a person, in something that is shared with this person."""
-        mine = [
-            a for a in self.agreements.all
-            if (server is a.owner or server in a.guests) and a.may_write(server) and await sharing_of(server, a.id)
-        ]  # fmt: skip
+        among = [a for a in self.agreements.all if server is a.owner or server in a.guests]
+        if self.random.random() < 0.2:
+            copies = [a for a in among if not a.may_write(server) and a.kind == "folder"]
+            if copies:
+                agreement = self.random.choice(copies)
+                agreement.meddled.add(server.name)
+                await self.change_folder(server, agreement, [agreement])
+                return
+        mine = [a for a in among if a.may_write(server) and await sharing_of(server, a.id)]
         if not mine:
             return
         agreement = self.random.choice(mine)
@@ -404,7 +409,7 @@ class Crowd:
         there = await sharing_of(guest, agreement.id) is not None
         if here != there and (agreement, guest) not in self.agreements.unanswered:
             raise Broken(f"{agreement.id}: {agreement.owner.name} says {here} of {guest.name}, who says {there}")
-        return here and there and guest.name not in agreement.downgraded
+        return here and there and guest.name not in agreement.downgraded | agreement.meddled
 
     async def check_pair(self, agreement: Agreement, guest: Server) -> None:
         """Whether the owner and a guest have the same. Raises Broken."""

@@ -178,3 +178,10 @@ def is_over_on_both_sides(ex: Exchange, shared: tracking.Shared) -> bool:
     when it comes again it is new, and what is here of it has no part in it any more."""
     info = shared.infos.get(ex.sharing.id, {})
     return bool(info.get("settled")) or (has_removed(ex, shared) and not info.get("dissociated"))
+
+
+def comes_anew(ex: Exchange, shared: tracking.Shared) -> bool:
+    """Whether a file that was removed here is new when it is received. So is what a reader has removed: nobody is told
+    of that, and when the owner changes the file it is there again."""
+    removed_by_reader = ex.one_way and bool(shared.infos.get(ex.sharing.id, {}).get("removed"))
+    return removed_by_reader or is_over_on_both_sides(ex, shared)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from inglenook.files import tree
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, NotFound, Unprocessed, UpstreamFailed
 from inglenook.replication.exchange import Exchange, ParentMissing, Received
-from inglenook.replication.placement import recreate_folder
+from inglenook.replication.placement import is_there, recreate_folder
 from inglenook.replication.receive_folders import BulkOutcome, apply_bulk
 from inglenook.replication.shapes import wrong_member
 from inglenook.sharing import links
@@ -59,7 +58,7 @@ async def _fetch_parents(instance: Instance, ex: Exchange, id: str) -> None:
         if any(above == known for known, _ in fetched):
             raise BadRequest("Operation aborted")
         id = above
-        if await instance.store.read(lambda view, i=id: tree.get(view, i)) is not None:
+        if await instance.store.read(lambda view, i=id: is_there(view, ex, i)):
             break
     else:
         raise Unprocessed("The folder lies too deep")

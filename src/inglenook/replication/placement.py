@@ -11,9 +11,10 @@ from inglenook.files.documents import FILES, TRASH_ID, Item
 from inglenook.files.store import create_item, touch_directories_below, update_item
 from inglenook.kernel.errors import Unprocessed
 from inglenook.kernel.names import check_name, conflict_name
+from inglenook.replication.dissociate import give_up_id
 from inglenook.replication.exchange import Body, Exchange, ParentMissing, Received, Safety, next_revision
 from inglenook.sharing import folder, tracking
-from inglenook.storage.documents.contract import Writer
+from inglenook.storage.documents.contract import Reader, Writer
 
 
 def parent_of(tx: Writer, ex: Exchange, received: Received, *, may_be_trashed: bool = False) -> str:
@@ -30,24 +31,34 @@ def parent_of(tx: Writer, ex: Exchange, received: Received, *, may_be_trashed: b
     if not is_inside(tx, ex, place):
         if not was_inside(tx, ex, place):
             raise Safety
+        if ex.one_way:  # the owner still has it
+            raise ParentMissing(dir_id)
         if not may_be_trashed:
             raise Unprocessed("Parent directory is in the trash")
     return dir_id
 
 
-def is_inside(tx: Writer, ex: Exchange, place: Item) -> bool:
+def is_inside(view: Reader, ex: Exchange, place: Item) -> bool:
     """Whether a folder is the sharing folder or lies below it."""
-    root = folder.find_sharing_folder(tx, ex.sharing)
-    above = [place, *tree.Lineage(tx).ancestors(place)]
+    root = folder.find_sharing_folder(view, ex.sharing)
+    above = [place, *tree.Lineage(view).ancestors(place)]
     return place.is_directory and root is not None and any(step.id == root.id for step in above)
 
 
-def was_inside(tx: Writer, ex: Exchange, place: Item) -> bool:
-    """Whether a folder in the trash was in this sharing, or lies in one that was."""
-    above = [place, *tree.Lineage(tx).ancestors(place)]
-    if not place.is_directory or place.id == TRASH_ID or not any(step.id == TRASH_ID for step in above):
+def is_there(view: Reader, ex: Exchange, id: str) -> bool:
+    """Whether a folder need not be asked for: it is here, and no reader has taken it out of the sharing."""
+    item = tree.get(view, id)
+    return item is not None and not (ex.one_way and was_inside(view, ex, item))
+
+
+def was_inside(view: Reader, ex: Exchange, place: Item) -> bool:
+    """Whether a folder in the trash was in this sharing, or lies in one that was; a reader may have put it anywhere."""
+    above = [place, *tree.Lineage(view).ancestors(place)]
+    if not place.is_directory or place.id == TRASH_ID or is_inside(view, ex, place):
         return False
-    return any(ex.sharing.id in tracking.load(tx, FILES, step.id).infos for step in above)
+    if not ex.one_way and not any(step.id == TRASH_ID for step in above):
+        return False
+    return any(ex.sharing.id in tracking.load(view, FILES, step.id).infos for step in above)
 
 
 def settle_name(
@@ -77,8 +88,10 @@ def rename_local(tx: Writer, ex: Exchange, item: Item, name: str) -> None:
 
 def recreate_folder(tx: Writer, ex: Exchange, id: str, found: Body) -> None:
     """Make a folder that was missing here from what the sender tells of it (spec/05 §14.3): a local creation."""
-    if tree.get(tx, id) is not None:
+    if is_there(tx, ex, id):
         return
+    if (trashed := tree.get(tx, id)) is not None:
+        give_up_id(tx, trashed)
     received = Received(id, [], found)
     check_name(received.text("name"))
     dir_id = parent_of(tx, ex, received)

@@ -13,7 +13,7 @@ from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import SharingRule, by_id, rule_for_file
 from inglenook.kernel.xor import conflict_id
-from inglenook.replication.dissociate import give_up_id, has_removed, is_over_on_both_sides
+from inglenook.replication.dissociate import comes_anew, give_up_id, has_removed
 from inglenook.replication.exchange import (
     Body,
     Exchange,
@@ -53,7 +53,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
         if rule_for_file(ex.sharing.rules, received.body) is None:
             raise Safety
         return False
-    if is_over_on_both_sides(ex, shared):
+    if comes_anew(ex, shared):
         return False
     rule = rule_of_existing(tx, ex, item, shared)
     if shared.knows(received.rev) and shared.live(ex.sharing.id):
@@ -75,7 +75,7 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
     tx.origin = ex.came(received.rev)
     item = tree.get(tx, received.id)
     shared = tracking.load(tx, FILES, received.id)
-    if item is not None and is_over_on_both_sides(ex, shared):
+    if item is not None and comes_anew(ex, shared):
         give_up_id(tx, item)
         item = None
     if item is None:
