@@ -120,7 +120,7 @@ async def find(
     left = limit
     async for document in _all(call, domain, doctype):
         shown = {"_id": document.id, "_rev": document.rev, **document.body}
-        if left > 0 and matches(shown):
+        if left > 0 and matches(document.id, shown):
             call.put_json_line(shown)
             left -= 1
         if left <= 0:
