@@ -149,6 +149,16 @@ def test_every_way_of_deletion_leaves_the_copy(shelf: Shelf, how: str) -> None:
     assert (stored(shelf, SOFT_DELETED, made["_id"]) or {})["soft_deleted_rev"] == made["_rev"]
 
 
+def test_the_end_of_a_conflict_is_not_the_end_of_the_account(shelf: Shelf) -> None:
+    for letter in "ab":
+        shelf.replicate({"_id": "both", "_rev": "1-" + letter * 32, "account_type": "bank"})
+    shelf.call("DELETE", "/both", params={"rev": "1-" + "a" * 32})
+    assert shelf.read("both")["_rev"] == "1-" + "b" * 32
+    assert stored(shelf, SOFT_DELETED, "both") is None
+    shelf.bulk({"_id": "both", "_rev": "1-" + "b" * 32, "_deleted": True})
+    assert (stored(shelf, SOFT_DELETED, "both") or {})["soft_deleted_rev"] == "1-" + "b" * 32
+
+
 def test_an_account_that_cleans_itself_or_has_no_type_leaves_nothing(shelf: Shelf) -> None:
     for fields in ({"account_type": "bank", "manual_cleaning": True}, {"auth": {}}):
         made = shelf.create(**fields)

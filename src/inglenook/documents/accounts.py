@@ -223,10 +223,13 @@ def fresh_metadata(view: Reader, env: Environment, permit: Permit) -> Body:
 
 
 def deleted(tx: Writer, stored: Document) -> None:
-    """What goes with the deletion of an account, in the same transaction; nothing for other doctypes (§12.5).
+    """What goes with the deletion of an account, in the same transaction; nothing for other doctypes (§12.5), nor when
+    only a conflicting revision of it is gone.
 
     `stored` is the account as it was."""
     if stored.doctype != ACCOUNTS or stored.body.get("manual_cleaning") is True:
+        return
+    if tx.get(ACCOUNTS, stored.id) is not None:
         return
     _delete_triggers(tx, stored.id)
     if not stored.body.get("account_type"):

@@ -86,7 +86,7 @@ def _begin(tx: Writer, doctype: str, sent: list[Incoming]) -> list[Incoming]:
 def _edit(tx: Writer, doctype: str, sent: Incoming) -> dict[str, Any]:
     id = sent.id or tx.new_id()
     parent = sent.chain[-1] if sent.chain else sent.rev
-    stored = tx.get(doctype, id)
+    stored = _former(tx, doctype, id)
     try:
         document = attachments.put(tx, doctype, id, sent, rev=parent, deleted=sent.deleted)
     except DocumentConflict:
@@ -97,11 +97,21 @@ def _edit(tx: Writer, doctype: str, sent: Incoming) -> dict[str, Any]:
 
 def _graft(tx: Writer, doctype: str, sent: Incoming, chain: list[str]) -> None:
     id = sent.id or tx.new_id()
-    stored = tx.get(doctype, id)
-    if attachments.graft(tx, doctype, id, chain, sent):
+    stored = _former(tx, doctype, id)
+    if attachments.graft(tx, doctype, id, chain, sent) and _has_followers(doctype, id):
         winner = tx.winner(doctype, id)
         if winner is not None:
             _follow(tx, stored, winner)
+
+
+def _has_followers(doctype: str, id: str) -> bool:
+    """Whether something belongs to a write of this document besides itself."""
+    return doctype == accounts.ACCOUNTS or definitions.is_design(id)
+
+
+def _former(tx: Writer, doctype: str, id: str) -> Document | None:
+    """The document as it is before a write, when that matters."""
+    return tx.get(doctype, id) if _has_followers(doctype, id) else None
 
 
 def _follow(tx: Writer, stored: Document | None, winner: Document) -> None:

@@ -64,8 +64,17 @@ def names(doctype: str) -> set[str]:
 
 def unstored(view: Reader, doctype: str) -> list[Document]:
     """The built-in design documents of a doctype that are not stored, in the order of their ids."""
-    documents = _DOCUMENTS.get(doctype, ())
-    return [document for document in documents if view.get(doctype, document.id) is None]
+    documents = of_doctype(doctype)
+    if not documents:
+        return []
+    stored = view.get_many(doctype, [document.id for document in documents])
+    pairs = zip(documents, stored, strict=True)
+    return [document for document, there in pairs if there is None or there.deleted]
+
+
+def of_doctype(doctype: str) -> tuple[Document, ...]:
+    """The built-in design documents of a doctype, stored or not, in the order of their ids."""
+    return _DOCUMENTS.get(doctype, ())
 
 
 def find(view: Reader, doctype: str, id: str) -> Document | None:

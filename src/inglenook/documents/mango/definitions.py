@@ -114,12 +114,14 @@ def of_doctype(view: Reader, doctype: str) -> list[Definition]:
 
 def designs(view: Reader, doctype: str) -> list[Document]:
     """All design documents of a doctype, the built-in ones too, in the order of their ids."""
-    found = builtin.unstored(view, doctype)
+    found: list[Document] = []
     start, page = DESIGN, None
     while page is None or len(page) == _PAGE:
         page = view.all_docs(doctype, start=start, end=BEHIND_DESIGNS, inclusive_end=False, limit=_PAGE)
         found.extend(page)
         start = page[-1].id + "\0" if page else start
+    stored = {document.id for document in found}
+    found.extend(document for document in builtin.of_doctype(doctype) if document.id not in stored)
     found.sort(key=lambda document: document.id)
     return found
 
