@@ -12,7 +12,7 @@ from tests.browser_forms import Browser, cookie_line, fields, hashed
 from tests.clocks import SteppedClock
 from tests.servers import Person, RunningServer
 
-from inglenook.identity import one_time
+from inglenook.identity import housekeeping, one_time
 from inglenook.identity import passphrase as passphrases
 from inglenook.identity.letters import LETTERS
 from inglenook.identity.passphrase import NewPassphrase
@@ -230,6 +230,27 @@ def test_a_session_ends_thirty_days_after_it_was_last_seen(browser: Browser) -> 
         assert browser.logged_in
     clock.step(31 * 86400)
     assert not browser.logged_in
+
+
+def test_sessions_that_nobody_uses_are_thrown_away(server: RunningServer) -> None:
+    ivy = server.add("ivy", passphrase="cozy")
+    old, used = Browser(ivy), Browser(ivy)
+    old.login()
+    used.login()
+
+    def count() -> int:
+        found = server.do(lambda _: ivy.instance.store.read(lambda view: view.all_docs("io.cozy.sessions")))
+        return len(found)
+
+    clock.step(20 * 86_400)
+    assert used.logged_in
+    server.do(lambda _: housekeeping.tidy(ivy.instance))
+    assert count() == 2
+    clock.step(15 * 86_400)
+    server.do(lambda _: housekeeping.tidy(ivy.instance))
+    assert count() == 1
+    assert used.logged_in
+    assert not old.logged_in
 
 
 def test_a_change_of_passphrase_ends_sessions_and_keeps_oauth_tokens(server: RunningServer) -> None:

@@ -1,4 +1,5 @@
-"""What is thrown away when its time is over: registrations that nobody allowed (spec/03 §7.2)."""
+"""What is thrown away when its time is over: registrations that nobody allowed, sessions that nobody uses any more
+(spec/03 §6.5, §7.2)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from inglenook.identity import clients
+from inglenook.identity import clients, sessions
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import DomainError
 
@@ -58,6 +59,8 @@ async def tidy(instance: Instance) -> None:
     now = instance.env.clock.now().timestamp()
     if await instance.store.read(lambda view: view.records_due(clients.PENDING, now, limit=1)):
         await instance.store.write(lambda tx: clients.drop_abandoned(tx, now))
+    if await instance.store.read(lambda view: sessions.sweep_is_due(view, now)):
+        await instance.store.write(lambda tx: sessions.sweep(tx, instance.env.clock.now()))
 
 
 def make(server: Server) -> Housekeeping:

@@ -16,7 +16,7 @@ from litestar.datastructures import Cookie
 
 from inglenook.environment import rfc3339
 from inglenook.identity import auth_message
-from inglenook.storage.documents.contract import Document, Writer
+from inglenook.storage.documents.contract import Document, Reader, Writer
 from inglenook.wire import Answer, redirect
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ LOGINS = "io.cozy.sessions.logins"
 
 IDLE_LIFE = timedelta(days=30)
 TOUCH_EVERY = timedelta(hours=24)
+SWEEP = "session-sweep"
+SWEEP_EVERY = timedelta(days=1)
 LONG_RUN_SECONDS = 315_360_000
 SHORT_RUN_SECONDS = 300
 
@@ -107,6 +109,26 @@ def end_sessions(tx: Writer, *, but: str = "") -> int:
                 tx.delete(SESSIONS, document.id, document.rev)
                 ended += 1
         start = page[-1].id + "\x00"
+    return ended
+
+
+def sweep_is_due(view: Reader, now: float) -> bool:
+    """Whether it is time to look for sessions that are over; `now` is in seconds of Unix time."""
+    record = view.record(SWEEP, "next")
+    return record is None or record.body["at"] <= now
+
+
+def sweep(tx: Writer, now: datetime) -> int:
+    """Delete the sessions that nobody has used for `IDLE_LIFE`; gives how many. Bounded pages, one transaction."""
+    ended, start = 0, ""
+    while page := tx.all_docs(SESSIONS, start=start, limit=200):
+        for document in page:
+            seen = moment(document.body.get("last_seen"))
+            if seen is None or now - seen > IDLE_LIFE:
+                tx.delete(SESSIONS, document.id, document.rev)
+                ended += 1
+        start = page[-1].id + "\x00"
+    tx.put_record(SWEEP, "next", {"at": (now + SWEEP_EVERY).timestamp()})
     return ended
 
 
