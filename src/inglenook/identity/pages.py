@@ -76,10 +76,8 @@ def refusal(status: int, message: str, locale: str = "en", domain: str = "", ori
     if title == key:
         title = TITLES.get(status, "Error")
     told = translations.translate(locale, key := f"error.text.{message}")
-    message = message if told == key else told
-    shown = _render("error.html", locale, origin, domain=domain, csrf_token="", title=title, message=message,
-                    start=f"{origin}/" if domain else "")  # fmt: skip
-    return html(shown, status, {"content-security-policy": policy(origin=origin)})
+    start = f"{origin}/" if domain else ""
+    return _bare(status, title, message if told == key else told, locale, domain, origin, start)
 
 
 def plain_refusal(caller: Caller, status: int, message: str) -> Answer:
@@ -93,8 +91,14 @@ def plain_refusal(caller: Caller, status: int, message: str) -> Answer:
 
 def notice(status: int, title: str, message: str, locale: str = "en", *, domain: str = "", origin: str = "") -> Answer:
     """A page that says something in two sentences, where there is no caller to speak with. `origin` as for `page`."""
-    text = _render("error.html", locale, origin, domain=domain, csrf_token="", title=title, message=message)
-    return html(text, status, {"content-security-policy": policy(origin=origin)})
+    return _bare(status, title, message, locale, domain, origin, start="")
+
+
+def _bare(status: int, title: str, message: str, locale: str, domain: str, origin: str, start: str) -> Answer:
+    shown = _render(
+        "error.html", locale, origin, domain=domain, csrf_token="", title=title, message=message, start=start
+    )
+    return html(shown, status, {"content-security-policy": policy(origin=origin)})
 
 
 def policy(*, frames: str = "'none'", images: str = "", origin: str = "") -> str:
