@@ -6,7 +6,7 @@ ARGS ?=
 N ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test lint format lock bench docs simulate clean \
+.PHONY: help setup dev demo test test-backends lint format lock bench docs simulate clean \
 	test-kernel test-contract test-api test-cli test-federation test-distributed test-simulation test-browser test-clients test-fuzz
 
 help:  ## this list
@@ -21,8 +21,19 @@ dev:  ## everything needed to work on it
 demo: setup  ## two servers that share a folder; CHECK=1 verifies and ends
 	@$(BIN)/inglenook demo $(if $(CHECK),--check)
 
+# what `make test` also runs over the other backends (5: ARGS leaves none of them)
+OVER_BACKENDS = tests/api/test_documents_single.py tests/api/test_documents_changes.py tests/api/test_documents_mango.py \
+	tests/api/test_files_upload.py tests/api/test_files_changing.py tests/api/test_identity_instances.py \
+	tests/federation/test_operations.py
+
 test: dev  ## all tests (ARGS= more arguments of pytest)
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) $(ARGS) --backend distributed $(OVER_BACKENDS) || [ $$? = 5 ]
+	@$(BIN)/pytest -n $(WORKERS) $(ARGS) --backend workers tests/federation/test_operations.py || [ $$? = 5 ]
+
+test-backends: dev  ## the API and federation over every backend
+	@$(BIN)/pytest -n $(WORKERS) --backend distributed tests/api tests/federation $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --backend workers tests/federation $(ARGS)
 
 test-kernel test-contract test-api test-cli test-federation test-distributed test-simulation test-browser test-clients test-fuzz: test-%: dev
 	@$(BIN)/pytest -n $(WORKERS) tests/$* $(ARGS)

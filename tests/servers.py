@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import httpx
 import uvloop
 from litestar.types import ControllerRouterHandler
-from tests import moves
+from tests import backend, moves
 
 from inglenook.environment import Config, Environment
 from inglenook.identity import commands
@@ -57,7 +57,7 @@ class RunningServer:
     ) -> None:
         self.port = free_port()
         config = Config(data=folder, port=self.port, dev=True, log_level="error")
-        self.env = Environment(replace(config, **changes))
+        self.env = Environment(replace(config, **{**backend.chosen.keys(folder), **changes}))
         self.gate: Gate
         self.runtime: Runtime
         self._routes = routes

@@ -25,6 +25,7 @@ import psycopg
 from tests.servers import free_port
 
 BUCKET = "inglenook"
+REDIS_DATABASES = 10_000
 PATIENCE = 60.0  # seconds for a server to answer
 
 
@@ -76,7 +77,8 @@ def redis() -> Iterator[str]:
         raise NotInstalled("redis-server")
     with _folder("inglenook-redis-", None) as folder:
         port = free_port()
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder),
+                   "--databases", str(REDIS_DATABASES)]  # fmt: skip
         with _running(command, folder, lambda: socket.create_connection(("127.0.0.1", port), 1).close()):
             yield f"redis://127.0.0.1:{port}/0"
 

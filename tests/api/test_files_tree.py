@@ -203,7 +203,7 @@ def test_what_is_broken_is_found_and_mended(server: RunningServer) -> None:
 
     assert True in server.do(mend)
     left = {finding["type"] for finding in findings(grace)}
-    assert left == {"filesystem_missing", "content_mismatch"}
+    assert left == {"filesystem_missing"}
     assert drawer.get(ids[2])["attributes"]["dir_id"] == ROOT
 
 

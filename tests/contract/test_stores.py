@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from inglenook.kernel.errors import Unavailable
-from inglenook.storage.documents.contract import Index
+from inglenook.kernel.revisions import RevisionTree
+from inglenook.storage.documents.contract import Content, Index, Reader, Writer
 from inglenook.storage.documents.sqlite import SqliteStores
 from inglenook.storage.documents.sqlite_store import SqliteStore
 
@@ -19,6 +20,7 @@ from .conftest import Place
 
 pytestmark = pytest.mark.anyio
 TODO = "io.cozy.todos"
+IN_MEMORY = ("sqlite-in-memory", "sqlite-and-objects-in-memory")
 LOW = "1-" + "0" * 32
 
 
@@ -202,3 +204,44 @@ async def test_a_damaged_file_is_unavailable_and_the_others_are_not(tmp_path: Pa
     bob = await stores.open("bob")
     await bob.write(lambda tx: tx.put(TODO, "t", {}))
     await stores.close()
+
+
+async def test_the_copy_of_a_store_makes_the_same_store_on_any_backend(place: Place, tmp_path: Path) -> None:
+    by_tag = Index("by_tag", TODO, lambda id, body: [body.get("tag", "").encode()])
+    store = await place.open(indexes=[by_tag])
+    small = Content("0" * 64, "md5", 3)
+
+    def fill(tx: Writer) -> None:
+        first = tx.put(TODO, "a\0b", {"tag": "x", "text": "é\0"})
+        tx.put(TODO, "a\0b", {"tag": "y"}, rev=first.rev)
+        tx.graft(TODO, "a\0b", ["1-a", "2-b"], {"tag": "lost"})
+        gone = tx.put(TODO, "gone", {"tag": "z"})
+        tx.delete(TODO, "gone", gone.rev)
+        tx.put_local(TODO, "mark", {"n": 1})
+        tx.put_record("kind", "r", {"n": 2}, keys=["k"], due=5.0)
+        tx.set_checkpoint("reader", 2)
+        tx.hold(TODO, "a\0b", small, b"abc")
+
+    await store.write(fill)
+    await store.backup(str(tmp_path / "copy.sqlite"))
+    if place.backend.name in IN_MEMORY:
+        with pytest.raises(Unavailable):
+            await place.stores.install("bob", str(tmp_path / "copy.sqlite"))
+        return
+    await place.stores.install("bob", str(tmp_path / "copy.sqlite"))
+    copy = await place.stores.open("bob", indexes=[by_tag])
+
+    def everything(view: Reader) -> list[object]:
+        return [
+            [(doc.id, doc.rev, doc.raw, doc.seq) for doc in view.all_docs(TODO)],
+            (view.tree(TODO, "a\0b") or RevisionTree()).encode(),
+            [view.revision(TODO, "a\0b", "2-b"), view.local(TODO, "mark"), view.status(TODO), view.changes(TODO)],
+            [view.last_seq(), view.checkpoints(), view.journal(since=0)],
+            [view.record("kind", "r"), view.record_feed("kind", "k"), view.next_due("kind")],
+            [view.content(TODO, "a\0b"), view.content_bytes(small.sha256), view.index("by_tag")],
+        ]
+
+    there, here = await store.read(everything), await copy.read(everything)
+    assert repr(there) == repr(here)
+    await copy.write(lambda tx: tx.put(TODO, "new", {"tag": "n"}))
+    assert await copy.read(lambda view: view.last_seq()) == await store.read(lambda view: view.last_seq()) + 1

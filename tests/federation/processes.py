@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+from tests import backend
 from tests.servers import free_port
 
 from inglenook.cli import control
@@ -118,4 +119,4 @@ class Server:
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
         own = {"HOME": str(self.folder), "INGLENOOK_DATA": str(self.folder / "data"), "INGLENOOK_DEV": "1"}
-        return {**kept, **own, **self.environ}
+        return {**kept, **own, **backend.chosen.environ(self.folder), **self.environ}

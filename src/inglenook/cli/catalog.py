@@ -24,6 +24,8 @@ SINGLE = {
     "settings": "instances:settings",
     "mails": "mails:mails",
     "doctor": "doctor:doctor",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
     "init": "init:init",
     "demo": "demo:demo",
     "completion": "completion:completion",

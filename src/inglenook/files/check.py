@@ -16,6 +16,8 @@ from inglenook.kernel.errors import NotFound
 from inglenook.storage.documents.contract import Content, Document, Reader
 
 CONTENT_MISMATCH = "content_mismatch"
+FILESYSTEM_MISSING = "filesystem_missing"
+INDEX_MISSING = "index_missing"
 PAGE = 200
 _DESIGN = "_design/"
 
@@ -32,6 +34,8 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """The finding as one line of the report."""
         is_file = self.document.is_file and not self.is_version
+        if self.type == INDEX_MISSING:
+            return {"type": self.type, "is_file": is_file, "is_version": False, **self.details}
         member = "version_doc" if self.is_version else "file_doc" if is_file else "dir_doc"
         shown = {"_id": self.document.id, "_rev": self.document.rev, **self.document.body}
         return {
@@ -63,6 +67,8 @@ async def check_files(instance: Instance, *, index: bool = True, contents: bool 
                     finding = await check_content(instance, document)
                     if finding is not None:
                         yield finding
+        async for sha256 in instance.contents.strangers():
+            yield Finding(INDEX_MISSING, Item("", "", {"type": "file"}), details={"sha256": sha256})
 
 
 def check_fixed(view: Reader) -> list[Finding]:
@@ -109,9 +115,9 @@ async def check_content(instance: Instance, document: Document) -> Finding | Non
     if not is_version and not item.is_file:
         return None
     content = await instance.store.read(lambda view: view.content(document.doctype, document.id))
-    found = None if content is None else await _read(instance, content)
+    found = None if content is None else await read_stored(instance, content)
     if found is None:
-        return Finding("filesystem_missing", item, is_version)
+        return Finding(FILESYSTEM_MISSING, item, is_version)
     size, md5 = found
     if size == size_of(document.body) and md5 == text(document.body.get("md5sum")):
         return None
@@ -124,7 +130,7 @@ async def check_content(instance: Instance, document: Document) -> Finding | Non
     return Finding(CONTENT_MISMATCH, item, is_version, {"content_mismatch": mismatch})
 
 
-async def _read(instance: Instance, content: Content) -> tuple[int, str] | None:
+async def read_stored(instance: Instance, content: Content) -> tuple[int, str] | None:
     """Size and MD5 of the stored bytes; None when they are gone."""
     digest, size = hashlib.md5(usedforsecurity=False), 0
     try:

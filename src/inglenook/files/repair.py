@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from inglenook.files import tree
 from inglenook.files.authorship import server_stamp
-from inglenook.files.check import Finding
-from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, Item
+from inglenook.files.check import CONTENT_MISMATCH, FILESYSTEM_MISSING, INDEX_MISSING, Finding
+from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, VERSIONS, Item, size_of
 from inglenook.files.fixed_directories import root_body, trash_body
 from inglenook.files.tree import Lineage
 from inglenook.identity.instance import Instance
@@ -17,11 +17,45 @@ from inglenook.storage.documents.contract import Body, Writer
 
 async def repair(instance: Instance, finding: Finding) -> bool:
     """Mend an inconsistency; False when it needs a person, or is not there any more."""
+    if finding.type == INDEX_MISSING:
+        await instance.contents.disown(finding.details["sha256"])
+        return True
+    if finding.type in (CONTENT_MISMATCH, FILESYSTEM_MISSING):
+        return await _mend_content(instance, VERSIONS if finding.is_version else FILES, finding.document.id)
     mend = _MENDERS.get(finding.type)
     if mend is None or finding.is_version:
         return False
     now = server_stamp(instance).now
     return await instance.store.write(lambda tx: mend(tx, finding.document.id, now))
+
+
+async def _mend_content(instance: Instance, doctype: str, id: str) -> bool:
+    """Fetch bytes that are damaged or gone from another instance of this server that has the same content; where the
+    bytes are what the server once took in, and the document says something else, correct the document."""
+    content = await instance.store.read(lambda view: view.content(doctype, id))
+    if content is None:
+        return False
+    if not await instance.contents.is_whole(content):
+        for doc in await instance.registry.documents():
+            if doc.prefix == instance.prefix or doc.deleting:
+                continue
+            other = await instance.registry.get(doc.domain)
+            if await instance.contents.put_right(content, other.contents):
+                break
+        else:
+            return False
+    return await instance.store.write(lambda tx: _correct(tx, doctype, id))
+
+
+def _correct(tx: Writer, doctype: str, id: str) -> bool:
+    """Have a document say the size and MD5 of the content that it names."""
+    document, content = tx.get(doctype, id), tx.content(doctype, id)
+    if document is None or content is None:
+        return False
+    body = document.body
+    if (size_of(body), body.get("md5sum")) != (content.size, content.md5):
+        tx.put(doctype, id, {**body, "size": str(content.size), "md5sum": content.md5}, rev=document.rev)
+    return True
 
 
 def _make_root(tx: Writer, id: str, now: str) -> bool:

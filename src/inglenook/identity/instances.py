@@ -268,12 +268,7 @@ class Instances:
         for generation in {doc.generation, max(doc.former_generation, 0), last}:
             await self._destroy_store(store_name(doc.prefix, generation))
 
-        def leave(tx: Writer) -> None:
-            document = tx.get(INSTANCES, instance.id)
-            if document is not None:
-                tx.delete(INSTANCES, instance.id, document.rev)
-
-        await self.registry.write(leave)
+        await self.registry.write(lambda tx: _take_out(tx, instance.id))
         self._open.pop(instance.id, None)
         self._opening.pop(instance.id, None)
         self._hosts.clear()
@@ -329,6 +324,51 @@ class Instances:
             return
         await self.modify(instance, lambda doc: msgspec.structs.replace(doc, former_generation=-1, former_until=""))
         await self._destroy_store(store_name(instance.prefix, former))
+
+    # -- all data put back from a backup (spec/10 §3)
+    async def check_restorable(self, documents: Sequence[Document]) -> None:
+        """Raise Conflict when an instance that stays has a name of one that is to come back from a backup."""
+
+        def check(view: Reader) -> None:
+            for document in documents:
+                doc = _decode(document)
+                present = _with_prefix(view, doc.prefix)
+                _check_free(view, doc, own_id=present.id if present else "")
+
+        await self.registry.read(check)
+
+    async def restore(self, document: Document, fill: Callable[[str], Awaitable[None]]) -> None:
+        """Put back an instance as the registry of a backup has it; `fill` makes the store of a name, and its blobs.
+
+        It takes the place of the one with the same prefix, if there is one, in one write of the registry when all is
+        there. Nobody is told that this one goes. Raises Conflict."""
+        async with self._changing:
+            present = await self.registry.read(lambda view: _with_prefix(view, _decode(document).prefix))
+            before = _decode(present) if present is not None else None
+            generation = 0 if before is None else max(before.generation, before.former_generation) + 1
+            doc = msgspec.structs.replace(
+                _decode(document), generation=generation, former_generation=-1, former_until="", deleting=False
+            )
+            await self.check_restorable([document])
+            await self._destroy_store(doc.store_name)
+            await fill(doc.store_name)
+
+            def enter(tx: Writer) -> Document:
+                current = _with_prefix(tx, doc.prefix)
+                own = current is not None and current.id == document.id
+                if current is not None and not own:
+                    tx.delete(INSTANCES, current.id, current.rev)
+                _check_free(tx, doc, own_id=document.id)
+                return tx.put(INSTANCES, document.id, doc.body(), rev=current.rev if own and current else None)
+
+            entered = await self.registry.write(enter)
+            self._hosts.clear()
+            if present is not None and present.id != document.id and (former := self._open.get(present.id)):
+                await self._forget(former)
+            await self._instance(entered)
+            if before is not None:
+                for old in {before.generation, max(before.former_generation, 0)} - {generation}:
+                    await self._destroy_store(store_name(doc.prefix, old))
 
     async def _take(self, instance: Instance, rev: str, doc: InstanceDoc) -> None:
         """Take over what the registry says of an open instance."""
@@ -526,6 +566,19 @@ def _find(view: Reader, name: str) -> Document | None:
     key = b"name\x00" + name.encode()
     found = view.index_docs(REGISTRY_INDEXES[0], start=key, end=key + b"\x00", limit=1)
     return found[0][1] if found else None
+
+
+def _with_prefix(view: Reader, prefix: str) -> Document | None:
+    """The registry's document of the instance that has a prefix."""
+    key = b"prefix\x00" + prefix.encode()
+    found = view.index_docs(REGISTRY_INDEXES[0], start=key, end=key + b"\x00", limit=1)
+    return found[0][1] if found else None
+
+
+def _take_out(tx: Writer, id: str) -> None:
+    document = tx.get(INSTANCES, id)
+    if document is not None:
+        tx.delete(INSTANCES, id, document.rev)
 
 
 def _check_free(view: Reader, doc: InstanceDoc, *, own_id: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,9 +18,9 @@ from queue import SimpleQueue
 from threading import Thread
 
 from inglenook.environment import Environment
-from inglenook.kernel.errors import PreconditionFailed, TooLarge
+from inglenook.kernel.errors import NotFound, PreconditionFailed, TooLarge
 from inglenook.storage.blobs.contract import BlobStore, Upload
-from inglenook.storage.documents.contract import Content, DocumentStore, Writer
+from inglenook.storage.documents.contract import Content, DocumentStore, Reader, Writer
 
 INLINE_BYTES = 64 * 1024  # up to this size a content lives in the database (measured, docs/decisions/0001)
 PIECE = 1024 * 1024  # bytes hashed and written at a time
@@ -136,6 +137,35 @@ class Contents:
                 found += await self._disown_unknown(page)
                 page = []
         return found + await self._disown_unknown(page)
+
+    async def strangers(self) -> AsyncIterator[str]:
+        """The blobs that no document names and that nobody knows as garbage: `reconcile` would find them."""
+        async for sha256 in self._blobs.list():
+            if await self._store.read(lambda view, sha256=sha256: _is_strange(view, sha256)):
+                yield sha256
+
+    async def disown(self, sha256: str) -> None:
+        """Have the collector remove a blob, unless a document comes to name it within the hour."""
+        await self._store.write(lambda tx: tx.disown(sha256))
+
+    async def is_whole(self, content: Content) -> bool:
+        """Whether the stored bytes are what their name says; reads all of them."""
+        digest = hashlib.sha256()
+        try:
+            async for piece in self.read(content):
+                digest.update(piece)
+        except NotFound:
+            return False
+        return digest.hexdigest() == content.sha256
+
+    async def put_right(self, content: Content, source: Contents) -> bool:
+        """Fetch the bytes of a content, which are damaged or gone here, from another instance; False when that has not
+        got them either, and then nothing is changed."""
+        if not await source.is_whole(content):
+            return False
+        await self._blobs.delete(content.sha256, untouched_since=math.inf)
+        await self.receive(source.read(content))
+        return True
 
     async def _disown_unknown(self, blobs: list[str]) -> int:
         unknown = await self._store.read(lambda view: [blob for blob in blobs if view.known_content(blob) is None])
@@ -294,6 +324,10 @@ def _small(data: bytes) -> Received:
 def _forget_page(tx: Writer, before: float) -> tuple[int, list[str]]:
     page = tx.garbage(before=before, limit=PAGE)
     return len(page), [sha256 for sha256 in page if tx.forget_garbage(sha256)]
+
+
+def _is_strange(view: Reader, sha256: str) -> bool:
+    return view.known_content(sha256) is None and not view.is_garbage(sha256)
 
 
 def _base64(digest: bytes) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import structlog
 
+from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
 from inglenook.kernel.errors import DomainError
 
 FIRST_SECONDS = 60.0  # from the start to the first round
 EVERY_SECONDS = 1800.0
+
+SPARED_SECONDS = 600.0  # that an instance is left alone, renewed while it is needed
 
 log = structlog.get_logger("inglenook.server")
 
@@ -39,6 +44,8 @@ class Collector:
         removed = 0
         for instance in self._instances.at_work():
             try:
+                if await instance.ephemeral.get(_spared(instance)):
+                    continue
                 if instance.prefix not in self._reconciled:
                     await instance.contents.reconcile()
                     self._reconciled.add(instance.prefix)
@@ -52,3 +59,26 @@ class Collector:
         while True:
             await self.round()
             await asyncio.sleep(EVERY_SECONDS)
+
+
+@asynccontextmanager
+async def spare(instance: Instance) -> AsyncGenerator[None]:
+    """No content of an instance is removed inside the context, by any process, also when nothing names it any more."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(SPARED_SECONDS / 3)
+            await instance.ephemeral.put(_spared(instance), 1, SPARED_SECONDS)
+
+    await instance.ephemeral.put(_spared(instance), 1, SPARED_SECONDS)
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        await instance.ephemeral.delete(_spared(instance))
+
+
+def _spared(instance: Instance) -> str:
+    return f"spared:{instance.prefix}"

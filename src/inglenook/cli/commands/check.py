@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cyclopts import App
 
@@ -11,11 +11,13 @@ from inglenook.cli.invocation import Called, Flag
 
 if TYPE_CHECKING:
     from inglenook.identity.instance import Instance
-    from inglenook.storage.documents.contract import Reader, Record
+    from inglenook.storage.documents.contract import Reader
 
 app = App(name="check")
 
 PAGE = 500
+
+T = TypeVar("T")
 
 
 @app.command
@@ -26,6 +28,7 @@ async def fs(
     index_integrity: Flag = False,
     files_consistency: Flag = False,
     fail_fast: Flag = False,
+    repair: Flag = False,
     json: Flag = False,
     call: Called,
 ) -> int:
@@ -39,29 +42,41 @@ async def fs(
         Look at the contents only.
     fail_fast
         Stop at the first inconsistency.
+    repair
+        Mend what can be mended without losing anything; what was not is left as it is, and the exit code is 1.
     json
         The findings are JSON in any case.
     """
-    from inglenook.files.check import check_files
+    from inglenook.files.check import Finding, check_files
+    from inglenook.files.repair import repair as mend
 
     instance = await call.instance(domain)
     both = index_integrity == files_consistency
     found = check_files(instance, index=both or index_integrity, contents=both or files_consistency)
-    return await _report((finding.to_json() async for finding in found), call, fail_fast=fail_fast)
+    mending = (lambda finding: mend(instance, finding)) if repair else None
+    return await _report(found, Finding.to_json, mending, call, fail_fast=fail_fast)
 
 
 @app.command
-async def shared(domain: str, /, *, fail_fast: Flag = False, json: Flag = False, call: Called) -> int:
+async def shared(
+    domain: str, /, *, fail_fast: Flag = False, repair: Flag = False, json: Flag = False, call: Called
+) -> int:
     """Check what an instance knows of the revisions of its shared documents.
 
     Parameters
     ----------
     fail_fast
         Stop at the first inconsistency.
+    repair
+        Mend what can be mended without losing anything; what was not is left as it is, and the exit code is 1.
     json
         The findings are JSON in any case.
     """
-    return await _report(check_shared(await call.instance(domain)), call, fail_fast=fail_fast)
+    from inglenook.sharing.check_tracking import check_shared, repair_shared
+
+    instance = await call.instance(domain)
+    mending = (lambda finding: repair_shared(instance, finding)) if repair else None
+    return await _report(check_shared(instance), dict, mending, call, fail_fast=fail_fast)
 
 
 @app.command
@@ -75,7 +90,7 @@ async def sharings(domain: str, /, *, fast: Flag = False, json: Flag = False, ca
     json
         The findings are JSON in any case.
     """
-    return await _report(check_sharings(await call.instance(domain)), call, fail_fast=False)
+    return await _report(check_sharings(await call.instance(domain)), dict, None, call, fail_fast=False)
 
 
 @app.command
@@ -110,46 +125,22 @@ async def check_sharings(instance: Instance) -> AsyncIterator[dict[str, Any]]:
             return
 
 
-async def check_shared(instance: Instance) -> AsyncIterator[dict[str, Any]]:
-    """The tracking records that cannot be read, and those where a child's generation does not follow its parent's."""
-    from inglenook.sharing.tracking import SHARED
-
-    start = ""
-    while True:
-
-        def read(view: Reader, start: str = start) -> list[Record]:
-            return view.records(SHARED, start=start, limit=PAGE)
-
-        page = await instance.store.scan(read)
-        for record in page:
-            for finding in faults_of(record.id, record.body):
-                yield finding
-        if len(page) < PAGE:
-            return
-        start = page[-1].id + "\x00"
-
-
-def faults_of(id: str, body: Any) -> Iterator[dict[str, Any]]:
-    """What is wrong with one tracking record."""
-    from inglenook.kernel.shared_tree import generation
-
-    waiting: list[tuple[str, Any]] = [("", body.get("revisions") if isinstance(body, dict) else None)]
-    while waiting:
-        parent, node = waiting.pop()
-        if not isinstance(node, dict) or not isinstance(node.get("rev"), str):
-            yield {"type": "invalid_json", "_id": id}
-            return
-        rev: str = node["rev"]
-        if parent and generation(rev) <= generation(parent):
-            yield {"type": "invalid_revs_suite", "_id": id, "parent_rev": parent, "child_rev": rev}
-        waiting += [(rev, child) for child in node.get("branches") or ()]
-
-
-async def _report(findings: AsyncIterator[dict[str, Any]], call: Called, *, fail_fast: bool) -> int:
+async def _report(
+    findings: AsyncIterator[T],
+    show: Callable[[T], dict[str, Any]],
+    mend: Callable[[T], Awaitable[bool]] | None,
+    call: Called,
+    *,
+    fail_fast: bool,
+) -> int:
+    """Tell of each finding, once it was mended when that is wanted; 1 when something is wrong in the end."""
     code = 0
     async for finding in findings:
-        code = 1
-        call.put_json_line(finding)
+        shown = show(finding)
+        if mend is not None:
+            shown["repaired"] = await mend(finding)
+        code |= not shown.get("repaired", False)
+        call.put_json_line(shown)
         await call.terminal.flush()
         if fail_fast:
             break

@@ -13,6 +13,7 @@ from inglenook.environment import Environment
 from inglenook.kernel.errors import Unavailable
 from inglenook.storage.bus import Bus
 from inglenook.storage.documents.contract import Hook, Index
+from inglenook.storage.documents.postgres_backup import read_copy
 from inglenook.storage.documents.postgres_schema import Connection, make_tables, storage_error
 from inglenook.storage.documents.postgres_store import PostgresStore, Threads
 from inglenook.storage.documents.postgres_threads import ConnectionThreads
@@ -82,6 +83,16 @@ class PostgresStores:
             await asyncio.wait([self._opening[name]])
         await self.forget(name)
         await self._run(remove_instance, name)
+
+    async def install(self, name: str, source: str) -> None:
+        """Make a store, which must not be there, from the file of a backup. Raises Unavailable and OutOfSpace."""
+
+        def enter(connection: Connection) -> None:
+            with connection.transaction():
+                number = _enter(connection, name)
+                read_copy(connection, number, source)
+
+        await self._run(enter)
 
     async def forget(self, name: str) -> None:
         """Close a store that another process has destroyed, or is to be opened anew."""

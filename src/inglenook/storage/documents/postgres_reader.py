@@ -307,6 +307,10 @@ class PostgresReader:
         )
         return None if row is None else Content(*row)
 
+    def is_garbage(self, sha256: str) -> bool:
+        sql = "SELECT 1 FROM garbage WHERE instance = %s AND sha256 = %s"
+        return self._row(sql, (self._number, sha256)) is not None
+
     def _count(self, table: LiteralString, where: LiteralString, values: Sequence[Any]) -> int:
         row = self._row(f"SELECT count(*) FROM {table} WHERE {where}", values)
         return row[0] if row else 0

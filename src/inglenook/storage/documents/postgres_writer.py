@@ -13,8 +13,8 @@ import msgspec
 import psycopg
 
 from inglenook.environment import Environment
-from inglenook.kernel.errors import BadDocument, DocumentConflict, DocumentNotFound, Unavailable
-from inglenook.kernel.revisions import RevisionTree, next_rev, normalise
+from inglenook.kernel.errors import DocumentNotFound, Unavailable
+from inglenook.kernel.revisions import RevisionTree, normalise
 from inglenook.storage.documents.body_text import encode_body
 from inglenook.storage.documents.contract import (
     REVISION_LIMIT,
@@ -27,6 +27,7 @@ from inglenook.storage.documents.contract import (
     Verb,
 )
 from inglenook.storage.documents.index_upkeep import Known
+from inglenook.storage.documents.leaf import add_leaf, next_local_rev
 from inglenook.storage.documents.postgres_contents import PostgresContents
 from inglenook.storage.documents.postgres_indexes import IndexKeeper
 from inglenook.storage.documents.postgres_reader import PostgresReader
@@ -164,18 +165,8 @@ class PostgresWriter(PostgresReader):
     ) -> Document:
         raw, fresh = encode_body(id, body)
         stored, tree = self._stored(doctype, id)
-        parent: str | None = None
-        if rev is not None:
-            parent = normalise(rev)
-            leaf = None if stored is None or stored.deleted else tree.leaf(parent)
-            if leaf is None or leaf.deleted:
-                raise DocumentConflict
-        elif stored is not None:
-            if not stored.deleted or deleted:
-                raise DocumentConflict
-            parent = stored.rev
-        written = next_rev(parent, fresh, deleted=deleted)
-        tree.insert([written] if parent is None else [parent, written], deleted)
+        winner, dead = (None, False) if stored is None else (stored.rev, stored.deleted)
+        written = add_leaf(tree, winner, fresh, rev, dead=dead, deleted=deleted)
         document = Document(doctype, id, written, raw, deleted=deleted, body=fresh)
         self._store(document, stored, tree)
         return document
@@ -305,15 +296,12 @@ class PostgresWriter(PostgresReader):
     def put_local(self, doctype: str, name: str, body: Mapping[str, Any] | None, rev: str | None = None) -> str:
         if not self.has_doctype(doctype):
             raise DocumentNotFound("Database does not exist.")
-        zero, _, count = (rev or "0-0").partition("-")
-        if zero != "0" or not count.isascii() or not count.isdigit() or len(count) > 16:
-            raise BadDocument("bad_request", "Invalid rev format")
+        written = next_local_rev(rev)
         place = (self._number, doctype, name)
         if body is None:
             self._run("DELETE FROM locals WHERE instance = %s AND doctype = %s AND name = %s", place)
             return "0-0"
         raw, _ = encode_body(f"_local/{name}", body, local=True)
-        written = f"0-{int(count) + 1}"
         self._run(
             "INSERT INTO locals VALUES (%s, %s, %s, %s, %s)"
             " ON CONFLICT (instance, doctype, name) DO UPDATE SET rev = excluded.rev, body = excluded.body",

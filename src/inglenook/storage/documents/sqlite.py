@@ -17,6 +17,7 @@ from inglenook.kernel.errors import Unavailable
 from inglenook.storage.blobs.local import LocalBlobStores
 from inglenook.storage.bus import Bus
 from inglenook.storage.documents.contract import Hook, Index
+from inglenook.storage.documents.sqlite_copy import put_in_place
 from inglenook.storage.documents.sqlite_schema import MEMORY, connect_reader, connect_writer
 from inglenook.storage.documents.sqlite_store import SqliteStore, StoreOptions
 from inglenook.storage.documents.sqlite_writer import JOURNAL_KEPT
@@ -102,6 +103,14 @@ class SqliteStores:
         if self._folder is None:
             return
         await self._run(_remove_folder, self._folder, _checked(name))
+
+    async def install(self, name: str, source: str) -> None:
+        """Make a store, which must not be there, from the file of a backup."""
+        if self._folder is None:
+            raise Unavailable("A store in memory is not made from a file")
+        path = self._folder / _checked(name) / FILE
+        await self._run(_make_folder, path.parent)
+        await self._run(put_in_place, source, str(path))
 
     async def close(self) -> None:
         """Close all that is open."""

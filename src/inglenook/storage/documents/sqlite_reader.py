@@ -287,6 +287,9 @@ class SqliteReader:
         row = self._row("SELECT sha256, md5, size FROM contents WHERE sha256 = ?", (sha256,))
         return None if row is None else Content(*row)
 
+    def is_garbage(self, sha256: str) -> bool:
+        return self._row("SELECT 1 FROM garbage WHERE sha256 = ?", (sha256,)) is not None
+
 
 def _document(doctype: str, row: Row) -> Document:
     return Document(doctype, row[0], row[1], row[2], deleted=bool(row[3]), seq=row[4])

@@ -16,6 +16,7 @@ from inglenook.environment import Environment
 from inglenook.kernel.errors import Unavailable
 from inglenook.storage.bus import Bus, topic_of
 from inglenook.storage.documents.contract import Hook, Index, Reader, Writer
+from inglenook.storage.documents.sqlite_copy import sync
 from inglenook.storage.documents.sqlite_line import commit_together
 from inglenook.storage.documents.sqlite_reader import SqliteReader
 from inglenook.storage.documents.sqlite_schema import MEMORY, connect_reader, connect_writer, storage_error
@@ -208,9 +209,9 @@ class SqliteStore:
                 backup.step()  # all at once: a snapshot, which writers do not disturb
             copy.execute("PRAGMA journal_mode = DELETE")
             copy.close()
-            _sync(part)
+            sync(part)
             os.replace(part, target)
-            _sync(os.path.dirname(target) or ".")
+            sync(os.path.dirname(target) or ".")
         except apsw.Error as error:
             raise storage_error(error) from error
         finally:
@@ -267,11 +268,3 @@ def _within_snapshot(connection: apsw.Connection | None, view: SqliteReader, que
 def _close_all(connections: list[Closable]) -> None:
     for connection in connections:
         connection.close()
-
-
-def _sync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

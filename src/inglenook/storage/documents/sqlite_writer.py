@@ -12,8 +12,8 @@ import apsw
 import msgspec
 
 from inglenook.environment import Environment
-from inglenook.kernel.errors import BadDocument, DocumentConflict, DocumentNotFound, Unavailable
-from inglenook.kernel.revisions import RevisionTree, next_rev, normalise
+from inglenook.kernel.errors import DocumentNotFound, Unavailable
+from inglenook.kernel.revisions import RevisionTree, normalise
 from inglenook.storage.documents.body_text import encode_body
 from inglenook.storage.documents.contract import (
     REVISION_LIMIT,
@@ -25,6 +25,7 @@ from inglenook.storage.documents.contract import (
     Record,
     Verb,
 )
+from inglenook.storage.documents.leaf import add_leaf, next_local_rev
 from inglenook.storage.documents.sqlite_contents import SqliteContents
 from inglenook.storage.documents.sqlite_indexes import IndexKeeper
 from inglenook.storage.documents.sqlite_reader import SqliteReader
@@ -158,18 +159,8 @@ class SqliteWriter(SqliteReader):
         raw, fresh = encode_body(id, body)
         number = self._doctype_number(doctype)
         stored, tree = self._stored(number, id)
-        parent: str | None = None
-        if rev is not None:
-            parent = normalise(rev)
-            leaf = None if stored is None or stored.deleted else tree.leaf(parent)
-            if leaf is None or leaf.deleted:
-                raise DocumentConflict
-        elif stored is not None:
-            if not stored.deleted or deleted:
-                raise DocumentConflict
-            parent = stored.rev
-        written = next_rev(parent, fresh, deleted=deleted)
-        tree.insert([written] if parent is None else [parent, written], deleted)
+        winner, dead = (None, False) if stored is None else (stored.rev, stored.deleted)
+        written = add_leaf(tree, winner, fresh, rev, dead=dead, deleted=deleted)
         document = Document(doctype, id, written, raw, deleted=deleted, body=fresh)
         self._store(document, number or self._make_doctype(doctype), stored, tree)
         return document
@@ -326,14 +317,11 @@ class SqliteWriter(SqliteReader):
         number = self._doctype_number(doctype)
         if number is None:
             raise DocumentNotFound("Database does not exist.")
-        zero, _, count = (rev or "0-0").partition("-")
-        if zero != "0" or not count.isascii() or not count.isdigit() or len(count) > 16:
-            raise BadDocument("bad_request", "Invalid rev format")
+        written = next_local_rev(rev)
         if body is None:
             self._execute("DELETE FROM locals WHERE doctype = ? AND name = ?", (number, name))
             return "0-0"
         raw, _ = encode_body(f"_local/{name}", body, local=True)
-        written = f"0-{int(count) + 1}"
         self._execute(
             "INSERT INTO locals VALUES (?, ?, ?, CAST(? AS TEXT))"
             " ON CONFLICT DO UPDATE SET rev = excluded.rev, body = excluded.body",
