@@ -347,7 +347,11 @@ class Instances:
             before = _decode(present) if present is not None else None
             generation = 0 if before is None else max(before.generation, before.former_generation) + 1
             doc = msgspec.structs.replace(
-                _decode(document), generation=generation, former_generation=-1, former_until="", deleting=False
+                _decode(document),
+                generation=generation,
+                former_generation=-1 if before is None else before.generation,
+                former_until="" if before is None else self.env.clock.timestamp(),  # after a crash it is tidied away
+                deleting=False,
             )
             await self.check_restorable([document])
             await self._destroy_store(doc.store_name)
@@ -365,10 +369,10 @@ class Instances:
             self._hosts.clear()
             if present is not None and present.id != document.id and (former := self._open.get(present.id)):
                 await self._forget(former)
-            await self._instance(entered)
-            if before is not None:
-                for old in {before.generation, max(before.former_generation, 0)} - {generation}:
-                    await self._destroy_store(store_name(doc.prefix, old))
+            instance = await self._instance(entered)
+            if before is not None and before.former_generation >= 0:
+                await self._destroy_store(store_name(doc.prefix, before.former_generation))
+            await self.forget_former(instance)
 
     async def _take(self, instance: Instance, rev: str, doc: InstanceDoc) -> None:
         """Take over what the registry says of an open instance."""
