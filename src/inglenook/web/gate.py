@@ -21,6 +21,7 @@ from inglenook.kernel.errors import DomainError
 from inglenook.peers import extensions
 from inglenook.peers.peers import USER_AGENT
 from inglenook.web import cors, errors, hosts, paths
+from inglenook.web.metrics import Metrics
 from inglenook.web.runtime import Runtime
 from inglenook.wire import Answer
 
@@ -54,6 +55,7 @@ class Gate:
         self._websockets: set[asyncio.Task[Any]] = set()
         self.clock = runtime.env.clock
         self.random = runtime.env.random
+        self.metrics = Metrics() if runtime.env.config.metrics else None
         self.only_health = runtime.env.config.role == "worker"  # requests are for the processes of the other roles
         self.headers = [_NO_SNIFFING] if runtime.env.config.dev else [_NO_SNIFFING, _HSTS]
         announcement = extensions.announcement(runtime.env.config)
@@ -161,6 +163,9 @@ class Passage:
         finally:
             took = (self.gate.clock.monotonic() - self.started) * 1000
             match = self.scope["state"].get("host")
+            if self.gate.metrics is not None:
+                route = str(self.scope.get("path_template", ""))
+                self.gate.metrics.request(self.scope["method"], route, self.status, took / 1000)
             log.info(
                 "request",
                 instance=match.instance.domain if match else "",

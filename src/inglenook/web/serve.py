@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -29,6 +30,7 @@ from inglenook.storage.hub import HubClient
 from inglenook.web.app import create_app
 from inglenook.web.gate import Gate
 from inglenook.web.lock import DataFolderTaken, DataLock
+from inglenook.web.metrics import MetricsServer
 from inglenook.web.runtime import Runtime
 from inglenook.web.supervisor import Supervisor
 
@@ -117,6 +119,8 @@ async def _answering(runtime: Runtime, alongside: Ready | None) -> AsyncGenerato
     try:
         await runtime.start()
         async with alongside(runtime) if alongside else contextlib.nullcontext(), listening(create_app(runtime)):
+            gc.collect()
+            gc.freeze()  # what is there now stays: no search for garbage walks through it again
             yield
     finally:
         await _within(PARKING, runtime.stop(), "the background parts")
@@ -153,7 +157,8 @@ async def listening(gate: Gate) -> AsyncGenerator[None]:
     running = asyncio.ensure_future(server.serve())
     try:
         await _accepting(config.host, config.port, running)
-        yield
+        async with _watched(gate):
+            yield
     finally:
         server.stop()
         gate.close_websockets()
@@ -166,6 +171,20 @@ async def listening(gate: Gate) -> AsyncGenerator[None]:
             await asyncio.wait([running], timeout=1)
             running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _watched(gate: Gate) -> AsyncGenerator[None]:
+    """Answer questions about the figures of this process, when an address is configured for that."""
+    if gate.metrics is None:
+        yield
+        return
+    figures = MetricsServer(gate.metrics, gate.runtime)
+    await figures.start()
+    try:
+        yield
+    finally:
+        await figures.stop()
 
 
 def check_address(host: str, port: int) -> None:

@@ -1,0 +1,129 @@
+"""Figures for Prometheus, on an address of their own (spec/10 §4): `INGLENOOK_METRICS=127.0.0.1:9090`.
+
+What happens often is counted as it happens: requests by route and status. What has a state (other servers, readers
+of the journal) is looked at when somebody asks. No figure names a document, a token or a person but by the domain of
+an instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from inglenook.kernel.errors import DomainError
+
+if TYPE_CHECKING:
+    from inglenook.storage.documents.contract import Reader
+    from inglenook.web.runtime import Runtime
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+"""Upper bounds of the request times, in seconds."""
+MOST_INSTANCES = 500
+"""Instances whose journal is told of, at most; beyond, those that were opened first."""
+STATES = ("ok", "failing", "open")
+
+log = structlog.get_logger("inglenook.metrics")
+
+Lags = dict[tuple[str, str], int]
+"""How far a reader is behind the end of the journal, in sequence numbers, by instance and reader."""
+
+
+class Metrics:
+    """The figures of this process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Histogram(
+            "inglenook_request_seconds", "Requests by route and status, with the time they took",
+            ("method", "route", "status"), buckets=BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request. `route` is the template of its path, empty when it reached none."""
+        self._requests.labels(method, route, status).observe(seconds)
+
+
+class MetricsServer:
+    """Answers `GET /metrics` on the configured address, and nothing else."""
+
+    def __init__(self, metrics: Metrics, runtime: Runtime) -> None:
+        self._metrics = metrics
+        self._runtime = runtime
+        self._states = _States(runtime)
+        metrics.registry.register(self._states)
+        app = web.Application()
+        app.router.add_get("/metrics", self._answer)
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self) -> None:
+        """Begin to answer; a taken address is told in the log, and the server runs without."""
+        host, _, port = self._runtime.env.config.metrics.rpartition(":")
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host or "127.0.0.1", int(port)).start()
+        except (OSError, ValueError) as error:
+            log.warning("no metrics", address=self._runtime.env.config.metrics, cause=str(error))
+
+    async def stop(self) -> None:
+        """End."""
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self._states.lags = await lags(self._runtime)
+        text = generate_latest(self._metrics.registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class _States(Collector):
+    """The states of other servers and of the readers of the journal, at the moment of the question."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.lags: Lags = {}
+
+    def collect(self) -> Iterator[Metric]:
+        lag = GaugeMetricFamily(
+            "inglenook_journal_lag", "How far behind a reader of the journal is", labels=("instance", "reader")
+        )
+        for labels, count in self.lags.items():
+            lag.add_metric(labels, count)
+        yield lag
+        circuit = GaugeMetricFamily("inglenook_peer_circuit", "State of another server (1)", labels=("host", "state"))
+        failures = GaugeMetricFamily("inglenook_peer_failures", "Failures in a row of another server", labels=("host",))
+        waiting = GaugeMetricFamily("inglenook_peer_waiting", "Who waits for another server", labels=("host",))
+        latency = GaugeMetricFamily("inglenook_peer_latency_seconds", "Mean time of its answers", labels=("host",))
+        for peer in self._runtime.peers.states():
+            for state in STATES:
+                circuit.add_metric((peer.host, state), peer.state == state)
+            failures.add_metric((peer.host,), peer.failures)
+            waiting.add_metric((peer.host,), peer.waiting)
+            if peer.latency_ms is not None:
+                latency.add_metric((peer.host,), peer.latency_ms / 1000)
+        yield from (circuit, failures, waiting, latency)
+
+
+async def lags(runtime: Runtime) -> Lags:
+    """How far behind the readers of the journal are, in the instances that are open."""
+    found: Lags = {}
+    for instance in runtime.instances.opened()[:MOST_INSTANCES]:
+        try:
+            behind = await instance.store.read(_behind)
+        except DomainError:  # taken down meanwhile, or its database is out of reach (which /status tells)
+            continue
+        found.update({(instance.domain, reader): count for reader, count in behind.items()})
+    return found
+
+
+def _behind(view: Reader) -> dict[str, int]:
+    last = view.last_seq()
+    return {reader: max(last - seq, 0) for reader, seq in view.checkpoints().items()}
