@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 from tests.api.apps_workshop import FILES, boot_data, install, visit, write_app
-from tests.browser_forms import Browser
+from tests.browser_forms import Browser, fields
 from tests.servers import Person, RunningServer
 
 from inglenook.identity import commands, one_time, permission_documents
@@ -124,6 +124,21 @@ def test_the_password_of_a_link_comes_before_the_page(visitor: Browser, alice: P
     given = visitor.post("/auth/share-by-link/password", data={"perm_id": made["id"], "password": "hush"})
     assert given.status_code == 200
     assert visit(visitor, path).status_code == 200
+
+
+def test_without_scripts_the_password_of_a_link_leads_back_to_its_page(visitor: Browser, alice: Person) -> None:
+    code = share(alice, password="hush")["shortcodes"]["code"]
+    page = visit(visitor, f"/public/?sharecode={code}")
+    form = fields(page.text)
+    assert form["redirect"] == alice.instance.app_url("mini", f"/public/?sharecode={code}")
+    as_page = {"Accept": "text/html"}
+    wrong = visitor.post("/auth/share-by-link/password", data={**form, "password": "x"}, headers=as_page)
+    assert wrong.status_code == 403
+    assert "Invalid password" in wrong.text
+    assert fields(wrong.text)["redirect"] == form["redirect"]
+    right = visitor.post("/auth/share-by-link/password", data={**form, "password": "hush"}, headers=as_page)
+    assert (right.status_code, right.headers["location"]) == (303, form["redirect"])
+    assert visit(visitor, f"/public/?sharecode={code}").status_code == 200
 
 
 def test_a_preview_code_becomes_the_long_one_and_then_that_of_the_member(visitor: Browser, alice: Person) -> None:

@@ -166,6 +166,14 @@ def test_a_redirection_elsewhere_is_refused(alice: Person, bob: Person, target: 
     assert "location" not in answer.headers
 
 
+def test_a_refused_redirection_keeps_the_token_of_the_browser(browser: Browser) -> None:
+    answer = browser.get("/auth/login?redirect=http://evil.example/", headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json()) == (400, {"error": "bad url: should be subdomain"})
+    assert cookie_line(answer, "_csrf")
+    as_page = browser.get("/auth/login?redirect=http://evil.example/", headers={"Accept": "text/html"})
+    assert "bad url: should be subdomain" in as_page.text
+
+
 def test_a_fragment_stays_for_an_app_and_not_for_the_instance(alice: Person) -> None:
     app = f"http://drive.{alice.domain}/x?a=b&c=d#/frag"
     page = Browser(alice).get("/auth/login", params={"redirect": app})
