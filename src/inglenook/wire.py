@@ -194,13 +194,19 @@ class Streamed(Answer):
         status: int = 200,
         media_type: str | None = None,
         headers: Mapping[str, str] | None = None,
+        compress: bool = False,
     ) -> None:
-        super().__init__(status=status, media_type=media_type, headers=headers)
+        super().__init__(status=status, media_type=media_type, headers=headers, compress=compress)
         self.chunks = chunks
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send the answer piece by piece. Whatever ends it early, the source is closed."""
         source = self.chunks
+        if self.compress:
+            self.headers["vary"] = "Accept-Encoding"
+            if _accepts_gzip(scope):
+                self.headers["content-encoding"] = "gzip"
+                source = _gzipped(source)
         gone: asyncio.Future[None] | None = None
         sent = -1  # bytes; -1 before the start
         try:
@@ -267,9 +273,11 @@ def streamed(
     status: int = 200,
     media_type: str | None = None,
     headers: Mapping[str, str] | None = None,
+    compress: bool = False,
 ) -> Streamed:
-    """Bytes that come in pieces; give `content-length` in `headers` when it is known."""
-    return Streamed(chunks, status=status, media_type=media_type, headers=headers)
+    """Bytes that come in pieces, compressed for who accepts it where that is wanted; give `content-length` in
+    `headers` when it is known."""
+    return Streamed(chunks, status=status, media_type=media_type, headers=headers, compress=compress)
 
 
 def jsonapi_revalidated(request: Request[Any, Any, Any], document: Mapping[str, Any] | bytes) -> Answer:
@@ -371,6 +379,17 @@ async def _disconnected(receive: Any) -> None:
 def _gzip(body: bytes) -> bytes:
     press = zlib.compressobj(1, zlib.DEFLATED, 31)
     return press.compress(body) + press.flush()
+
+
+async def _gzipped(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    press = zlib.compressobj(1, zlib.DEFLATED, 31)
+    try:
+        async for chunk in chunks:
+            yield press.compress(chunk)
+        yield press.flush()
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 def _accepts_gzip(scope: Any) -> bool:

@@ -120,6 +120,14 @@ def test_items_by_their_ids(drawer: Drawer) -> None:
 # -- what /data shows
 
 
+def test_a_long_list_is_compressed_on_its_way(drawer: Drawer) -> None:
+    for accepted, encoding in (("gzip", "gzip"), ("identity", None)):
+        answer = drawer.call("POST", "/files/_all_docs", headers={"Accept-Encoding": accepted})
+        assert answer.headers.get("content-encoding") == encoding
+        assert answer.headers["vary"] == "Accept-Encoding"
+        assert answer.json()["meta"]["count"] == len(answer.json()["data"]) > 2
+
+
 def test_raw_documents_have_the_path_of_directories(drawer: Drawer) -> None:
     sub = drawer.mkdir("sub")
     file = drawer.upload("file", into=sub["id"])

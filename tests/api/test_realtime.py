@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from PIL import Image
 from tests.servers import Person, RunningServer
 
 from inglenook.storage.announcements import KIND, LIFE, announce
@@ -89,6 +91,30 @@ async def test_the_life_of_a_document_is_told_in_its_order(alice: Person) -> Non
     assert [frame["event"] for frame in frames] == ["CREATED", "UPDATED", "DELETED"]
     assert all(set(frame["payload"]) == {"type", "id", "doc"} for frame in frames)
     assert frames[-1]["payload"]["doc"] == {"_id": made["id"], "_rev": gone["rev"], "n": 2}
+
+
+async def test_a_directory_is_told_with_its_path_and_a_picture_with_its_thumbnails(alice: Person) -> None:
+    files = "io.cozy.files"
+    sink = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(sink, "PNG")
+    async with ear(alice, alice.token(files)) as listener:
+        await listener.subscribe(files)
+        await listener.settle()
+        made = await call(alice, "POST", "/files/?Type=directory&Path=/Told/Here&Recursive=true", files)
+        told = [(await listener.hear())["payload"]["doc"] for _ in range(2)]
+        assert [doc["path"] for doc in told] == ["/Told", "/Told/Here"]
+        id = made["data"]["id"]
+        await call(alice, "DELETE", f"/files/{id}", files)
+        await call(alice, "DELETE", f"/files/trash/{id}", files)
+        told = [(await listener.hear())["payload"]["doc"] for _ in range(2)]
+        assert [doc["path"] for doc in told] == ["/.cozy_trash/Here", "/.cozy_trash/Here"]
+        await listener.subscribe("io.cozy.files.thumbnails")
+        await listener.settle()
+        picture = await call(alice, "POST", "/files/?Type=file&Name=a.png", files, content=sink.getvalue())
+        told = [(await listener.hear())["payload"] for _ in range(5)]
+        made = [doc["doc"] for doc in told if doc["type"] == "io.cozy.files.thumbnails"]
+        assert {doc["_id"] for doc in made} == {picture["data"]["id"]}
+        assert sorted(doc["format"] for doc in made) == ["large", "medium", "small", "tiny"]
 
 
 async def test_a_burst_is_told_whole(alice: Person) -> None:

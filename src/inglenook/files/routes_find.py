@@ -54,7 +54,7 @@ async def all_docs(caller: Caller, request: HttpRequest) -> Answer:
         raise BadRequest(jsonapi.MALFORMED) from error
     require_whole_type(await caller.permit(), "GET")
     pages = _chosen(caller.instance, keys) if keys else _everything(caller.instance)
-    return wire.streamed(_list(pages), media_type=wire.JSONAPI)
+    return wire.streamed(_list(pages), media_type=wire.JSONAPI, compress=True)
 
 
 async def _chosen(instance: Instance, ids: list[str]) -> AsyncIterator[list[jsonapi.Object]]:
