@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, Protocol, cast
@@ -115,6 +115,11 @@ class Caller:
         return token_of(self.request)
 
     # -- the request
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Do something when the answer has gone, or was given up."""
+        state: dict[str, Any] = self.request.scope["state"]
+        state.setdefault("at_end", []).append(action)
+
     @property
     def visitor(self) -> Visitor:
         """Address and software of the other end."""

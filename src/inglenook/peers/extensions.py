@@ -12,7 +12,7 @@ from inglenook.environment import Config
 
 HEADER = "Inglenook-Extensions"
 
-VERSIONS: Mapping[str, int] = {"batch": 1, "status": 1, "refusal": 1}
+VERSIONS: Mapping[str, int] = {"batch": 1, "chunks": 1, "status": 1, "refusal": 1}
 """What this version speaks; the configuration may leave some of it out."""
 
 LONGEST_HEADER = 1024

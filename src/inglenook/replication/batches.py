@@ -17,7 +17,7 @@ from inglenook.kernel.xor import xor_id
 from inglenook.peers.errors import PeerGarbage
 from inglenook.peers.peers import TRANSFER, PeerResponse
 from inglenook.peers.transport import Body
-from inglenook.replication import frames, outbox
+from inglenook.replication import frames, outbox, send_chunks
 from inglenook.replication.frames import Head, OfferAnswer, Offered, PushResult
 from inglenook.replication.line import Line, Refused
 from inglenook.replication.outbox import Change, FileToSend
@@ -75,6 +75,14 @@ class Item:
         return self.change is not None and self.change.removed
 
 
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A file that goes by itself, in pieces when that is wanted."""
+
+    file: FileToSend
+    in_chunks: bool = False
+
+
 def items_of(changes: Sequence[Change], files: Sequence[FileToSend], removals: Sequence[Change] = ()) -> list[Item]:
     """A batch in the order in which it is applied: folders by depth, documents, files, removals."""
     return [
@@ -129,14 +137,15 @@ class Batches:
                 try:
                     left = await self.send(sharing, items)
                 except Refused:
-                    left = [item.file for item in items if item.file is not None]
+                    left = [Alone(item.file) for item in items if item.file is not None]
                 else:
-                    early = [item for item in items if item.seq > progress.cursor and item.file not in left]
+                    alone = {id(one.file) for one in left}
+                    early = [item for item in items if item.seq > progress.cursor and id(item.file) not in alone]
                     progress.sent.update({item.key: item.rev for item in early})
                 for item in items:
                     progress.open.pop(item.key, None)
-                for file in left:
-                    self._uploads.start(sharing, file)
+                for one in left:
+                    self._uploads.start(sharing, one.file, in_chunks=one.in_chunks)
                 changed = [item.key for item in items if item.key in progress.again and item.key not in progress.open]
                 items = []
                 for key in changed:
@@ -147,19 +156,20 @@ class Batches:
         finally:
             self.running -= 1
 
-    async def send(self, sharing: Sharing, items: Sequence[Item]) -> list[FileToSend]:
+    async def send(self, sharing: Sharing, items: Sequence[Item]) -> list[Alone]:
         """Send a batch; gives the files that have to go by themselves. What single documents are refused for is
         written down. Raises UpstreamFailed; Refused when the batch as a whole is not taken."""
-        alone: list[FileToSend] = []
+        alone: list[Alone] = []
         if len(items) > UNASKED or sum(item.size for item in items) > UNASKED_BYTES:
             items, alone = await self._asked(sharing, items)
         for part in parts(items):
-            wanting = await self._push(sharing, part)
-            if wanting:
-                await self._push(sharing, [replace(item, bare=False) for item in wanting])
+            needed = [replace(item, bare=False) for item in await self._push(sharing, part)]
+            alone += [Alone(item.file) for item in needed if item.file is not None and item.size > LARGE]
+            for rest in parts([item for item in needed if item.size <= LARGE]):
+                await self._push(sharing, rest)
         return alone
 
-    async def _asked(self, sharing: Sharing, items: Sequence[Item]) -> tuple[list[Item], list[FileToSend]]:
+    async def _asked(self, sharing: Sharing, items: Sequence[Item]) -> tuple[list[Item], list[Alone]]:
         """Offer a batch; gives what is wanted of it, and what has to go by itself."""
         line = self._line
         asked = [item for item in items if not item.removed]
@@ -168,7 +178,7 @@ class Batches:
         given = {id(item): answer for item, answer in zip(asked, answers, strict=True)}
         wanted: list[Item] = []
         known: list[str] = []
-        alone: list[FileToSend] = []
+        alone: list[Alone] = []
         above: dict[str, Item] = {}
         for item in items:
             answer = given.get(id(item))
@@ -180,8 +190,10 @@ class Batches:
                     above.setdefault(folder.key, folder)
             if answer is not None and answer.answer == "want_metadata":
                 item = replace(item, bare=True)
-            if item.file is not None and item.size > LARGE:
-                alone.append(item.file)
+            pieces = answer is not None and answer.answer == "want_chunks"
+            in_chunks = pieces and item.file is not None and send_chunks.is_possible(line, item.file)
+            if item.file is not None and (item.size > LARGE or in_chunks):
+                alone.append(Alone(item.file, in_chunks))
             else:
                 wanted.append(item)
         if known:

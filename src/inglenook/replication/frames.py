@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from inglenook.kernel.errors import BadRequest, TooLarge
+from inglenook.kernel.errors import BadRequest, DomainError, TooLarge
+from inglenook.wire import status_of, title_of
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """The longest offer or push that is taken in."""
@@ -75,6 +76,35 @@ class PushResult(msgspec.Struct, omit_defaults=True):
     id: str = msgspec.field(name="_id")
     result: Result
     error: Failure | None = None
+
+
+class ChunkList(msgspec.Struct):
+    """Of what a large content consists: the length and the SHA-256 of each piece, in their order (spec/11 §3).
+
+    `sha256` names the whole, `document` is the file's."""
+
+    document: dict[str, Any]
+    sha256: str
+    chunks: list[tuple[int, str]]
+
+
+class Lacking(msgspec.Struct):
+    """The pieces that the receiver does not have, by their places in the list; the others are in its content `base`."""
+
+    base: str
+    lacking: list[int]
+
+
+class Assembly(ChunkList):
+    """The head of what brings these pieces; their bytes follow it in their order."""
+
+    base: str
+    lacking: list[int]
+
+
+def failure_of(error: DomainError) -> Failure:
+    """A failure as it is told."""
+    return Failure(status_of(error), title_of(error), error.detail)
 
 
 def lines(items: Iterable[msgspec.Struct]) -> bytes:

@@ -19,25 +19,26 @@ from inglenook.files.quota import check_room, quota_of
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter, PreconditionFailed, TooLarge
 from inglenook.kernel.revisions import wire_to_chain
+from inglenook.peers import extensions
 from inglenook.replication.exchange import Exchange, Received, md5_of, read_document, read_file
 from inglenook.replication.fetching import apply_folders, with_parents
 from inglenook.replication.frames import (
     MAX_BATCH_BYTES,
-    Failure,
     FrameReader,
     Head,
     OfferAnswer,
     Offered,
     PushResult,
+    failure_of,
     lines,
 )
+from inglenook.replication.receive_chunks import worth_chunks
 from inglenook.replication.receive_documents import apply_documents
 from inglenook.replication.receive_files import apply_content, apply_metadata
 from inglenook.sharing import tracking
 from inglenook.storage.contents import INLINE_BYTES
 from inglenook.storage.contents import Received as Bytes
 from inglenook.storage.documents.contract import Content, Reader, Writer
-from inglenook.wire import status_of, title_of
 
 GROUP = 32
 """Documents applied in one go: enough to share a commit, few enough not to keep other writers waiting."""
@@ -82,6 +83,9 @@ def wanted(view: Reader, ex: Exchange, item: Offered, coming: set[str]) -> Offer
         return OfferAnswer(item.id, "want_metadata")
     if held(view, item.sha256, item.size) is not None:
         return OfferAnswer(item.id, "want_metadata")
+    speaks_chunks = "chunks" in extensions.spoken(ex.instance.env.config)
+    if speaks_chunks and worth_chunks(view, item.id, item.size):
+        return OfferAnswer(item.id, "want_chunks")
     return OfferAnswer(item.id, "want_content")
 
 
@@ -265,4 +269,4 @@ def _result(pushed: Pushed, error: DomainError | None) -> PushResult:
         return PushResult(pushed.id, "done")
     if isinstance(error, ContentMissing):
         return PushResult(pushed.id, "want_content")
-    return PushResult(pushed.id, "error", Failure(status_of(error), title_of(error), error.detail))
+    return PushResult(pushed.id, "error", failure_of(error))

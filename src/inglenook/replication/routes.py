@@ -12,7 +12,7 @@ from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, NotFound, TooLarge, Unprocessed, Unreadable, UnsupportedMediaType
 from inglenook.peers import extensions
-from inglenook.replication import frames, receive_batch, service
+from inglenook.replication import frames, receive_batch, receive_chunks, service
 from inglenook.replication.initial import end_initial_sync
 from inglenook.replication.shapes import wrong_member
 from inglenook.sharing.peer_access import require_peer
@@ -112,6 +112,29 @@ async def push(sharing_id: str, request: Http, instance: Instance, caller: Calle
     return streamed(receive_batch.take_push(instance, ex, body_chunks(request)), media_type=frames.OFFER)
 
 
+@post("/sharings/{sharing_id:str}/_batch/chunks", opt={"guard": PEER})
+async def chunks(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
+    """Which pieces of a large content are not here (spec/11 §3)."""
+    sharing, index = await require_peer(caller, sharing_id, "POST")
+    _require(instance, "chunks")
+    try:
+        listed = msgspec.json.decode(await read_body(request, frames.MAX_HEAD), type=frames.ChunkList)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("The list cannot be read") from error
+    lacking = await receive_chunks.lacking(instance, service.exchange(instance, sharing, index), listed)
+    return plain_json(msgspec.json.encode(lacking))
+
+
+@post("/sharings/{sharing_id:str}/_batch/assemble", opt={"guard": PEER})
+async def assemble(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
+    """Take the pieces of a large content that were not here, and its file (spec/11 §3)."""
+    sharing, index = await require_peer(caller, sharing_id, "POST")
+    _require(instance, "chunks")
+    body = receive_chunks.Body(body_chunks(request))
+    result = await receive_chunks.assemble(instance, service.exchange(instance, sharing, index), body)
+    return Bytes(frames.lines([result]), media_type=frames.OFFER)
+
+
 def _require(instance: Instance, extension: str) -> None:
     """Check that an extension is switched on. Raises NotFound."""
     if extension not in extensions.spoken(instance.env.config):
@@ -130,4 +153,16 @@ async def _object(request: Http, limit: int) -> Body:
     return body
 
 
-ROUTES = [revs_diff, bulk_docs, folder, file_metadata, file_content, reupload, end_initial, offer, push]
+ROUTES = [
+    revs_diff,
+    bulk_docs,
+    folder,
+    file_metadata,
+    file_content,
+    reupload,
+    end_initial,
+    offer,
+    push,
+    chunks,
+    assemble,
+]

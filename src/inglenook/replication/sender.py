@@ -238,8 +238,8 @@ class Sender:
             alone = await self.batches.send(sharing, batch)
         except Refused:
             return False
-        for file in alone:
-            self.uploads.start(sharing, file)
+        for one in alone:
+            self.uploads.start(sharing, one.file, in_chunks=one.in_chunks)
         self.line.state.moved_on = True
         return True
 

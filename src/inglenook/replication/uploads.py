@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
+from inglenook.kernel.errors import NotFound
 from inglenook.peers.peers import TRANSFER
 from inglenook.replication import outbox
 from inglenook.replication.line import Line, Refused, decoded
 from inglenook.replication.outbox import FileToSend
 from inglenook.replication.progress import OnTheWay, Progress
+from inglenook.replication.send_chunks import send_in_chunks
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.contents import INLINE_BYTES
 from inglenook.storage.documents.contract import Content
@@ -35,23 +37,24 @@ class Uploads:
         self._small = asyncio.Semaphore(AT_ONCE)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
-    def start(self, sharing: Sharing, file: FileToSend) -> None:
-        """Let a file go beside the others."""
+    def start(self, sharing: Sharing, file: FileToSend, *, in_chunks: bool = False) -> None:
+        """Let a file go beside the others; in pieces, when the member's server has asked for that."""
         progress = self._progress
         key = f"{outbox.FILES}/{file.id}"
         if key in progress.open:
             progress.again.add(key)
             return
         progress.open[key] = file.seq
-        self._on_the_way.start(self._until_still(sharing, file, key))
+        self._on_the_way.start(self._until_still(sharing, file, key, in_chunks=in_chunks))
 
-    async def _until_still(self, sharing: Sharing, file: FileToSend, key: str) -> None:
+    async def _until_still(self, sharing: Sharing, file: FileToSend, key: str, *, in_chunks: bool) -> None:
         progress = self._progress
         try:
             while True:
                 lane = self._large if file.content is not None and file.content.size > LARGE else self._small
                 async with lane:
-                    await self._upload(file)
+                    if not (in_chunks and await self._in_chunks(file)):
+                        await self._upload(file)
                 if key not in progress.again:
                     break
                 progress.again.discard(key)
@@ -64,6 +67,16 @@ class Uploads:
             await self._line.write_down(key, refusal.detail)
             progress.again.discard(key)
         del progress.open[key]
+
+    async def _in_chunks(self, file: FileToSend) -> bool:
+        """Send a file in pieces; False when it has to go as a whole. Raises UpstreamFailed."""
+        try:
+            taken = await send_in_chunks(self._line, file)
+        except (Refused, NotFound):  # NotFound: the content was replaced, and its newer state is next in the feed
+            return False
+        if taken:
+            await self._line.taken(f"{outbox.FILES}/{file.id}")
+        return taken
 
     async def _upload(self, file: FileToSend) -> None:
         """Metadata, then content if it is wanted. Raises Refused, UpstreamFailed."""

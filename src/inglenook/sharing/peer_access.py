@@ -10,13 +10,15 @@ from inglenook.identity.caller import Caller
 from inglenook.kernel.errors import ExpiredToken, Forbidden, NotFound
 from inglenook.sharing.answer import until_agreed
 from inglenook.sharing.documents import DOCTYPE, NO_MEMBER, Sharing, load, origin_of
+from inglenook.sharing.fairness import take_place
 
 
 async def require_peer(caller: Caller, sharing_id: str, verb: str) -> tuple[Sharing, int]:
     """The sharing, and the index of the member whose server calls; `verb` is what the route needs beside GET.
 
     Raises NoToken, InvalidToken, ExpiredToken, Gone (this instance has moved), Forbidden (not for this sharing,
-    not this verb, not a server's token), DocumentNotFound, NotFound (the client belongs to no member)."""
+    not this verb, not a server's token), DocumentNotFound, NotFound (the client belongs to no member), TooManyRequests
+    (too many at a time)."""
     permit = await caller.permit()
     if permit.client_kind != "sharing":
         raise Forbidden
@@ -30,6 +32,7 @@ async def require_peer(caller: Caller, sharing_id: str, verb: str) -> tuple[Shar
     index = sharing.member_of_client(permit.client_id)
     if index is None:
         raise NotFound(NO_MEMBER)
+    take_place(caller, sharing_id, index)
     if where := origin_of(sharing.members[index].instance):
         instance.peers.heard_from(where)
     return sharing, index

@@ -161,6 +161,8 @@ class Passage:
         try:
             await self._serve()
         finally:
+            for action in self.scope["state"].get("at_end", ()):
+                action()
             took = (self.gate.clock.monotonic() - self.started) * 1000
             match = self.scope["state"].get("host")
             if self.gate.metrics is not None:

@@ -1,0 +1,59 @@
+"""A server that floods another one with requests is asked for patience; who is asked, gives it (spec/11 §7)."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+from .conftest import Town
+from .fake_peer import FakePeer, Reply
+from .peers import Visit
+from .people import folder_rule
+from .processes import eventually
+
+HELD = 64
+
+
+def hold_open(visit: Visit) -> socket.socket:
+    """A request whose body never ends."""
+    parts = urlsplit(visit.deal.other)
+    line = socket.create_connection(("127.0.0.1", parts.port or 80))
+    line.sendall(
+        f"POST /sharings/{visit.deal.id}/_bulk_docs HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 1000\r\n"
+        f"Authorization: Bearer {visit.deal.theirs}\r\nContent-Type: application/json\r\n\r\n{{".encode()
+    )
+    return line
+
+
+def test_one_that_has_too_many_requests_open_is_asked_for_patience(visit: Visit) -> None:
+    visit.peer.send_file(visit.deal, visit.peer.file(visit.deal, "before.txt", b"before"), b"before")
+    with ExitStack() as lines:
+        for _ in range(HELD):
+            lines.enter_context(hold_open(visit))
+
+        def status() -> int:
+            answer = visit.peer.send(visit.deal, "POST", "/_revs_diff", {})
+            assert answer.status_code == 200 or answer.headers["retry-after"] == "1"
+            return answer.status_code
+
+        eventually(lambda: status() == 429, "the limit")
+        assert visit.person.read(visit.person.find(visit.place, "before.txt")) == b"before", "its user notices nothing"
+    eventually(lambda: status() == 200, "the limit has gone with the requests")
+
+
+def test_one_that_is_asked_for_patience_waits_as_long(town: Town, peer: FakePeer) -> None:
+    alice = town.alice
+    root = alice.mkdir("Patience")
+    contact = alice.contact(peer.name, peer.email, peer.url)
+    deal = peer.join(alice, alice.share("Patience", [folder_rule("Patience", root)], [contact]))
+    peer.awaits("DELETE", "/initial$")
+    busy = peer.on(
+        "PUT", "/metadata$", lambda _: Reply(429, {"error": "Too Many Requests"}, headers={"Retry-After": "2"})
+    )
+    alice.upload("later.txt", b"later", root)
+    peer.awaits("PUT", "/metadata$")
+    busy()
+    asked = len(peer.got("PUT", "/metadata$"))
+    eventually(lambda: deal.named("later.txt"), "the file, after a while")
+    assert len(peer.got("PUT", "/metadata$")) == asked + 1, "nothing was asked in between"
