@@ -14,7 +14,7 @@ from rich.console import Console
 from bench.figures import QUICK, Figure, Size
 from bench.report import keep, show
 
-MEASUREMENTS = ("small_files", "large_file", "small_change", "requests")
+MEASUREMENTS = ("small_files", "large_file", "small_change", "requests", "large_copy", "traffic", "members")
 
 
 def main() -> None:

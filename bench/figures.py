@@ -20,9 +20,12 @@ class Size:
     changes: int = 50
     seconds: float = 4.0
     connections: int = 16
+    many: int = 10_000
+    very_many: int = 20_000
+    members: int = 100
 
 
-QUICK = Size(files=200, large=128 * 1024**2, changes=12, seconds=1.5)
+QUICK = Size(files=200, large=128 * 1024**2, changes=12, seconds=1.5, many=500, very_many=2_000, members=10)
 
 
 @dataclass(frozen=True, slots=True)
