@@ -109,3 +109,18 @@ def test_room_in_the_trash_is_told_when_it_is_emptied(new_person: NewPerson, tow
     bob.do("DELETE", "/files/trash")
     shared.agree("large.bin", "small.txt", seconds=90)
     assert time.monotonic() - started < 20, "bob's server says that there is room"
+
+
+def test_a_server_that_is_back_calls_the_others_although_it_has_nothing_to_send(
+    new_person: NewPerson, hanging: FakePeer
+) -> None:
+    alice = new_person("alice")
+    root = alice.mkdir("Nothing new")
+    contact = alice.contact(hanging.name, hanging.email, hanging.url)
+    hanging.join(alice, alice.share("Nothing new", [folder_rule("Nothing new", root)], [contact]))
+    hanging.awaits("DELETE", "/initial$")
+    before = len(hanging.got("POST", "/_revs_diff$"))
+    alice.server.kill()
+    alice.server.start()
+    assert hanging.awaits("POST", "/_revs_diff$", before + 1).json == {}
+    hanging.stop()

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 from .conftest import Town
 from .fake_peer import FakePeer, Reply
-from .peers import Visit
+from .peers import Visit, peer, visit
 from .people import folder_rule
 from .processes import eventually
+
+__all__ = ["peer", "visit"]
 
 HELD = 64
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from inglenook.kernel.errors import NotFound
 from inglenook.kernel.xor import xor_id
 from inglenook.peers.errors import PeerGarbage
 from inglenook.peers.peers import TRANSFER, PeerResponse
@@ -25,7 +26,6 @@ from inglenook.replication.progress import OnTheWay, Progress
 from inglenook.replication.uploads import LARGE, Uploads, key_of, read_one
 from inglenook.sharing import tracking
 from inglenook.sharing.documents import Sharing
-from inglenook.storage.contents import INLINE_BYTES
 from inglenook.storage.documents.contract import Content, Writer
 
 EXTENSION = "batch"
@@ -210,16 +210,17 @@ class Batches:
     async def _push(self, sharing: Sharing, items: Sequence[Item]) -> list[Item]:
         """One push; gives the items whose contents turned out to be needed."""
         line = self._line
-        packed, body = await self._packed(items)
-        if not packed:
-            return []
+        sent: list[Item] = []
+        body: Body = lambda: self._frames(items, sent)  # noqa: E731
+        if sum(item.size for item in items) <= UNASKED_BYTES:
+            body = b"".join([piece async for piece in self._frames(items, sent)])
         response = await self._post("push", body, frames.PUSH)
-        results = decoded_lines(response, PushResult, len(packed))
-        done: list[str] = []
+        results = decoded_lines(response, PushResult, len(sent))
+        done: list[Item] = []
         wanting: list[Item] = []
-        for item, result in zip(packed, results, strict=True):
+        for item, result in zip(sent, results, strict=True):
             if result.result == "done":
-                done.append(item.key)
+                done.append(item)
             elif result.result == "want_content" and item.bare:
                 wanting.append(item)
             else:
@@ -227,40 +228,36 @@ class Batches:
                 why = f"refused with {error.status}: {error.detail}" if error else "its content was not taken"
                 await line.write_down(item.key, why)
         if done:
-            await line.taken(*done)
-        done_ones = (item.change for item, result in zip(packed, results, strict=True) if result.result == "done")
-        gone = [change for change in done_ones if change and change.removed and change.doctype == outbox.FILES]
+            await line.taken(*(item.key for item in done))
+        removed = [item.change for item in done if item.change is not None and item.removed]
+        gone = [change for change in removed if change.doctype == outbox.FILES]
         if gone and not sharing.owner:
             await line.instance.store.write(lambda tx: settle_removals(tx, line.sharing_id, gone))
         return wanting
 
-    async def _packed(self, items: Sequence[Item]) -> tuple[list[Item], Body]:
-        """The body of a push. What was replaced in the meantime is left out: its newer state is next in the feed."""
-        instance = self._line.instance
-        names = [i.content.sha256 for i in items if i.content is not None and i.size <= INLINE_BYTES]
-        found = await instance.store.read(lambda view: {name: view.content_bytes(name) for name in names})
-        packed: list[Item] = []
-        pieces: list[bytes | Content] = []
+    async def _frames(self, items: Sequence[Item], sent: list[Item]) -> AsyncIterator[bytes]:
+        """The body of a push; `sent` becomes what is in it. Contents are read when it is their turn, so that little is
+        in memory; one that was replaced in the meantime is left out: its newer state is next in the feed."""
+        sent.clear()
+        held: list[bytes] = []
+        size = 0
         for item in items:
-            content = item.content
-            data = found.get(content.sha256) if content is not None else None
-            if content is not None and content.size <= INLINE_BYTES and data is None:
+            source = self._line.instance.contents.read(item.content) if item.content is not None else None
+            try:
+                first = await anext(source, b"") if source is not None else b""
+            except NotFound:
                 continue
-            packed.append(item)
-            pieces.append(frames.frame(head_of(item)))
-            if content is not None:
-                pieces.append(content if data is None else data)
-        small = [piece for piece in pieces if isinstance(piece, bytes)]
-        return packed, b"".join(small) if len(small) == len(pieces) else lambda: self._streamed(pieces)
-
-    async def _streamed(self, pieces: Sequence[bytes | Content]) -> AsyncIterator[bytes]:
-        """The body of a push with contents that are read while they are sent."""
-        for piece in pieces:
-            if isinstance(piece, bytes):
-                yield piece
-                continue
-            async for part in self._line.instance.contents.read(piece):
-                yield part
+            sent.append(item)
+            held += (frames.frame(head_of(item)), first)
+            size += len(held[-2]) + len(first)
+            if size >= frames.PIECE or item.size > len(first):
+                yield b"".join(held)
+                held, size = [], 0
+            if source is not None and item.size > len(first):
+                async for piece in source:
+                    yield piece
+        if held:
+            yield b"".join(held)
 
     async def _post(self, what: str, body: Body, kind: str) -> PeerResponse:
         try:

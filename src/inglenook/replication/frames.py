@@ -27,7 +27,8 @@ MAX_HEAD = 8_500_000
 OFFER = "application/x-ndjson"
 PUSH = "application/vnd.inglenook.batch"
 
-PIECE = 256 * 1024
+PIECE = 128 * 1024
+"""Bytes of a push that are sent at a time, at least."""
 
 Answer = Literal["known", "want_metadata", "want_content", "want_chunks", "blocked_by", "error"]
 Result = Literal["done", "want_content", "error"]

@@ -7,10 +7,13 @@ next one goes on there.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -33,6 +36,9 @@ SMALLEST = 1024 * 1024
 KEPT = 3600.0
 """Seconds for which the beginning of a content is kept after its request has broken off."""
 
+PATIENCE = 5.0
+"""Seconds that a list of pieces waits for a request about the same content to end."""
+
 REMEMBERED = 16
 """Contents whose pieces are remembered, in each process."""
 
@@ -47,6 +53,7 @@ class Beginning(msgspec.Struct):
     pieces: int
 
 
+_assembling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 _pieces: OrderedDict[str, list[Chunk]] = OrderedDict()
 
 
@@ -63,6 +70,9 @@ async def lacking(instance: Instance, ex: Exchange, listed: ChunkList) -> Lackin
     base = await instance.store.read(lambda view: view.content(FILES, received.id))
     if base is None:
         raise NotFound("There is no older version of this file")
+    with suppress(TimeoutError):  # one that has just broken off leaves its beginning
+        async with asyncio.timeout(PATIENCE), _lock(instance, ex, listed):
+            pass
     here = await _here(instance, base, await _beginning(instance, ex, listed), listed.chunks)
     found = [i for i, (_, sha256) in enumerate(listed.chunks) if sha256 not in here]
     return Lacking(base.sha256, found)
@@ -92,10 +102,12 @@ async def assemble(instance: Instance, ex: Exchange, body: Body) -> PushResult:
     if any(i not in lacking and sha256 not in here for i, (_, sha256) in enumerate(told.chunks)):
         raise NotFound("A piece that should be here is not")
     pieces = Assembling(instance, body, told, here, lacking)
-    content = await instance.contents.receive(pieces.bytes(), max_bytes=size)
-    try:
+    async with _lock(instance, ex, told):
+        content = await instance.contents.receive(pieces.bytes(), max_bytes=size)
         if pieces.broken is not None:
             await _keep(instance, ex, told, Beginning(content.content, pieces.done))
+    try:
+        if pieces.broken is not None:
             raise pieces.broken
         if content.content.sha256 != told.sha256 or content.content.md5 != md5_of(received):
             raise InvalidParameter("Invalid hash", parameter="md5sum")
@@ -199,6 +211,10 @@ async def _chunks(instance: Instance, content: Content) -> list[Chunk]:
 
 def _slot(instance: Instance, ex: Exchange, told: ChunkList) -> str:
     return f"beginning/{instance.prefix}/{ex.sharing.id}/{ex.index}/{told.sha256}"
+
+
+def _lock(instance: Instance, ex: Exchange, told: ChunkList) -> asyncio.Lock:
+    return _assembling.setdefault(_slot(instance, ex, told), asyncio.Lock())
 
 
 async def _beginning(instance: Instance, ex: Exchange, told: ChunkList) -> Beginning | None:
