@@ -253,7 +253,7 @@ class Batches:
             if size >= frames.PIECE or item.size > len(first):
                 yield b"".join(held)
                 held, size = [], 0
-            if source is not None and item.size > len(first):
+            if source is not None:
                 async for piece in source:
                     yield piece
         if held:
