@@ -35,6 +35,9 @@ LOOKUPS = 32
 SEND_AGAIN = frozenset({"POST", "PATCH"})
 """Methods that aiohttp does not send again by itself when a kept connection turns out to be closed."""
 
+FAR = 1024 * 1024
+"""Bytes of a body beyond which a kept connection was not closed before, but cut."""
+
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """Host name and port to IP addresses."""
 
@@ -126,14 +129,14 @@ class AiohttpTransport:
 
     async def _send(self, request: PeerRequest, pace: Pace) -> aiohttp.ClientResponse:
         session = self._session = self._session or self._new_session()
-        reused = SimpleNamespace(connection=False)
+        reused = SimpleNamespace(connection=False, written=0)
         try:
             return await self._send_once(session, request, pace, reused)
         except PeerUnreachable:
             # The other side may close a kept connection at the very moment we use it: no fault of anybody.
-            if not (reused.connection and request.method in SEND_AGAIN):
+            if not (reused.connection and request.method in SEND_AGAIN and reused.written <= FAR):
                 raise
-        return await self._send_once(session, request, pace, SimpleNamespace(connection=False))
+        return await self._send_once(session, request, pace, SimpleNamespace(connection=False, written=0))
 
     async def _send_once(
         self, session: aiohttp.ClientSession, request: PeerRequest, pace: Pace, reused: SimpleNamespace
@@ -155,6 +158,8 @@ class AiohttpTransport:
                 trace_request_ctx=reused,
             )
         except aiohttp.ClientError as error:
+            if isinstance(body, PacedBody):
+                reused.written = body.written
             if isinstance(body, PacedBody) and body.failure is not None:
                 raise body.failure from error
             raise translated(error, url.host or "") from error
@@ -250,6 +255,7 @@ class PacedBody(aiohttp.Payload):
         self._factory = factory
         self._pace = pace
         self.failure: BaseException | None = None
+        self.written = 0
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         source = self._factory()
@@ -261,6 +267,7 @@ class PacedBody(aiohttp.Payload):
                     break
                 self._pace.progress()
                 await writer.write(chunk)
+                self.written += len(chunk)
             self._pace.sent()
         finally:
             finish = getattr(source, "aclose", None)
