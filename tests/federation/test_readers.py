@@ -1,0 +1,78 @@
+"""Who may only read: nothing of his goes out, and what the owner sends is there, whatever he did to his copy
+(spec/05 §1, §6.4, §23)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import Town
+from .fake_peer import Call, FakePeer, Reply, history, make_id, revision
+from .peers import Visit
+from .people import md5
+
+
+@pytest.fixture(scope="module")
+def visit(town: Town) -> Iterator[Visit]:
+    """A folder of the peer's that bob may only read."""
+    peer = FakePeer("karl").start()
+    rule = peer.rule("Only to read", make_id("karl", "root"), add="push", update="push", remove="push")
+    yield Visit(town.bob, peer, peer.invite(town.bob, "Only to read", rules=[rule]))
+    sent = [str(call) for call in peer.calls if call.method in ("POST", "PUT") and "/answer" not in call.path]
+    assert sent == [], "a reader sends nothing"
+    peer.stop()
+    assert peer.faults == [], peer.faults
+
+
+def test_a_name_of_the_owner_comes_over_later_names_of_the_reader(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    document = peer.file(deal, "plan.txt", b"plan")
+    peer.send_file(deal, document, b"plan")
+    for name in ("mine.txt", "still mine.txt"):
+        bob.change(document["_id"], name=name)
+    renamed = peer.file(deal, "of the owner.txt", b"plan", document["_rev"], revision(2, "plan"))
+    assert peer.announce(deal, {**renamed, "_id": document["_id"]}).status_code == 204
+    assert bob.show(document["_id"])["attributes"]["name"] == "of the owner.txt"
+    again = peer.file(deal, "again.txt", b"plan", document["_rev"], revision(2, "plan"), revision(3, "plan"))
+    assert peer.announce(deal, {**again, "_id": document["_id"]}).status_code == 204
+    assert bob.show(document["_id"])["attributes"]["name"] == "again.txt"
+
+
+def test_a_content_of_the_owner_leaves_that_of_the_reader_beside_it(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    document = peer.file(deal, "text.txt", b"first")
+    peer.send_file(deal, document, b"first")
+    for content in (b"scribbled", b"scribbled more"):
+        bob.overwrite(document["_id"], content)
+    second = peer.file(deal, "text.txt", b"second", document["_rev"], revision(2, "text"))
+    peer.send_file(deal, {**second, "_id": document["_id"]}, b"second")
+    assert bob.read(document["_id"]) == b"second"
+    assert visit.tree()["text (2).txt"] == ("file", "14", md5(b"scribbled more"))
+    third = peer.file(deal, "text.txt", b"third", document["_rev"], revision(2, "text"), revision(3, "text"))
+    peer.send_file(deal, {**third, "_id": document["_id"]}, b"third")
+    assert bob.read(document["_id"]) == b"third"
+    assert "text (3).txt" not in visit.tree(), "there was nothing of the reader's own to keep"
+
+
+def test_what_the_reader_has_removed_is_there_again_when_the_owner_changes_it(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    folder = peer.folder(deal, "Removed by bob")
+    peer.send_bulk(deal, folder)
+    document = peer.file(deal, "in it.txt", b"first", dir_id=folder["_id"])
+    peer.send_file(deal, document, b"first")
+    bob.trash(folder["_id"])
+
+    def tell(call: Call) -> Reply:
+        assert call.path.endswith(folder["_id"])
+        return Reply(200, {name: value for name, value in folder.items() if name != "_revisions"})
+
+    end = peer.on("GET", f"{deal.id}/io.cozy.files/", tell)
+    changed = {**document, **history(document["_rev"], revision(2, "in it")), "md5sum": md5(b"second"), "size": "6"}
+    peer.send_file(deal, changed, b"second")
+    new = peer.file(deal, "also in it.txt", b"new", dir_id=folder["_id"])
+    peer.send_file(deal, new, b"new")
+    end()
+    tree = visit.tree()
+    assert tree["Removed by bob/in it.txt"] == ("file", "6", md5(b"second"))
+    assert tree["Removed by bob/also in it.txt"] == ("file", "3", md5(b"new"))
