@@ -186,7 +186,7 @@ def test_a_reader_asks_and_the_owner_decides_with_a_button(town: Town, fay: Scri
     letter = mail_to(alice, "alice@example.com")
     assert "Fay" in letter or "fay" in letter
     assert "I found a mistake" in letter
-    link = f"/sharings/{sharing}/recipients/1/access"
+    link = f"/auth/authorize/sharing/{sharing}/access/1"
     assert link in letter.replace("=\n", "")
     browser = Browser(alice)
     assert browser.get(link).status_code == 303, "who is not logged in logs in first"

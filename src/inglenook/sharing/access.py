@@ -55,7 +55,7 @@ def take(tx: Writer, instance: Instance, sharing: Sharing, index: int, request: 
         "MemberName": member.display_name or member.instance,
         "Description": sharing.description,
         "Message": request.message,
-        "Link": instance.url(f"/sharings/{sharing.id}/recipients/{index}/access"),
+        "Link": instance.url(f"/auth/authorize/sharing/{sharing.id}/access/{index}"),
     }
     notifications.notify(
         tx, instance, category=CATEGORY, category_id=f"{sharing.id}/{index}", template="sharing_access_request",

@@ -1,4 +1,6 @@
-"""Asking for more rights, and the page on which the owner gives them (spec/11 §5)."""
+"""Asking for more rights, and the page on which the owner gives them (spec/11 §5).
+
+The page is below `/auth`, where the cookie that protects its form is sent (spec/04 §28)."""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ async def ask(sharing_id: str, request: Http, instance: Instance, caller: Caller
     return no_content()
 
 
-@get("/sharings/{sharing_id:str}/recipients/{index:str}/access", opt={"guard": SESSION})
+@get("/auth/authorize/sharing/{sharing_id:str}/access/{index:str}", opt={"guard": SESSION})
 async def decide(sharing_id: str, index: str, instance: Instance, caller: Caller) -> Answer:
     """The question to the owner: may he write?"""
     protection = Csrf(caller)
@@ -61,7 +63,7 @@ async def decide(sharing_id: str, index: str, instance: Instance, caller: Caller
     return _page(caller, sharing, at, protection=protection)
 
 
-@post("/sharings/{sharing_id:str}/recipients/{index:str}/access", opt={"guard": SESSION}, status_code=200)
+@post("/auth/authorize/sharing/{sharing_id:str}/access/{index:str}", opt={"guard": SESSION}, status_code=200)
 async def grant(sharing_id: str, index: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """The yes of the owner."""
     protection = Csrf(caller)
