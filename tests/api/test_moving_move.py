@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 from tests.api.moving_van import furnish, state, upload
+from tests.browser_forms import fields
 from tests.servers import Person, RunningServer
 
 from inglenook.identity import sessions
@@ -211,3 +212,33 @@ def test_an_instance_that_moves_away_can_be_read_but_not_changed(server: Running
     assert source.get("/files/metadata?Path=/a.txt", FILES).status_code == 200
     set_moving(False)
     upload(source, ROOT, "b.txt", b"b")
+
+
+def test_a_move_without_a_wizard(server: RunningServer, elsewhere: RunningServer) -> None:
+    source = server.add("gina", passphrase="cozy", email="gina@example.com")
+    target = elsewhere.add("gina", passphrase="other", email="gina@example.com")
+    upload(source, ROOT, "a.txt", b"a")
+    here, there = logged_in(source), logged_in(target)
+    assert source.get("/move/start").status_code == 303
+    assert source.get("/move/start", headers=here).status_code == 200
+    for wrong in ("", "javascript:x", source.url, "http://nobody.invalid"):
+        assert source.post("/move/start", data={"target": wrong}, headers=here).status_code == 400
+    away = source.post("/move/start", data={"target": target.url}, headers=here)
+    assert away.status_code == 303
+    consent = urlsplit(away.headers["location"])
+    assert f"{consent.scheme}://{consent.netloc}" == target.url
+    page = target.get(f"{consent.path}?{consent.query}", headers=there)
+    assert page.status_code == 200
+    csrf = page.headers["set-cookie"].partition(";")[0]
+    form = {name: value for name, value in fields(page.text).items() if name}
+    agreed = target.post(consent.path, data=form, headers={"Cookie": f"{there['Cookie']}; {csrf}"})
+    assert agreed.status_code in (302, 303), agreed.text
+    back = urlsplit(agreed.headers["location"])
+    confirm = source.get(f"{back.path}?{back.query}", headers=here)
+    assert confirm.status_code == 303
+    secret = parse_qs(urlsplit(confirm.headers["location"]).query)["secret"][0]
+    assert source.get(f"/move/go?secret={secret}", headers=here).status_code == 200
+    assert source.post("/move/go", data={"secret": secret}, headers=here).status_code == 303
+    wait(lambda: source.instance.doc.moved, "the source has moved")
+    target.start_anew()
+    assert target.get("/files/metadata?Path=/a.txt", FILES).status_code == 200

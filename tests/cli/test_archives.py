@@ -108,5 +108,6 @@ def test_a_server_that_is_killed_in_the_middle_of_an_import_has_what_it_had(oper
     assert tree(operator, bob) == before
     wait_for(lambda: httpx.get(f"{operator.origin}/connection_check", headers={"Host": bob}).status_code == 204, "open")
     assert not list((operator.data / "spool").glob("*"))
+    assert not list(operator.data.glob(f"{prefix}-*"))
     operator.ask("instances", "import", bob, str(archive), "--force")
     assert tree(operator, bob) == tree(operator, alice)

@@ -290,6 +290,15 @@ class Instances:
         """Throw a draft away."""
         await self._destroy_store(draft.doc.store_name)
 
+    async def discard_abandoned(self, instance: Instance) -> bool:
+        """Throw the draft of a process that was killed away; False when there is none."""
+        doc = instance.doc
+        name = store_name(doc.prefix, max(doc.generation, doc.former_generation) + 1)
+        if not self.stores.exists(name):
+            return False
+        await self._destroy_store(name)
+        return True
+
     async def adopt(self, instance: Instance, draft: Instance, *, keep_until: str) -> None:
         """Make a draft the data of its instance, in one write of the registry. The data before it is kept until a
         moment (RFC 3339); what was kept of an earlier time goes."""

@@ -67,7 +67,7 @@ async def initialize(caller: Caller, request: HttpRequest) -> Answer:
         return wire.redirect(caller.url("/auth/login", {"redirect": instance.app_url("settings", host=caller.domain)}))
     wizard = _wizard(instance)
     if not wizard:
-        return _refused(caller, "no_wizard", 404)
+        return refused(caller, "no_wizard", 404)
     if not await within_limit(instance):
         return too_often(request)
     client, now = await _new_client(instance, wizard), instance.env.clock.now().timestamp()
@@ -89,14 +89,16 @@ async def ask_move(caller: Caller, request: HttpRequest) -> Answer:
     instance = caller.instance
     fields = await forms.read_fields(request)
     if not await throttle.allowed(instance, "move-request", REQUESTS_PER_HOUR, 3600.0):
-        return _refused(caller, "too_many", 429)
+        return refused(caller, "too_many", 429)
     try:
         client_id, own_token = await _own_side(instance, fields)
-        target = _target(instance, fields)
-    except _Refusal as refusal:
-        return _refused(caller, refusal.key, 400, **refusal.values)
+        if not fields.get("target_url", "").strip():
+            raise Refusal("missing", name="target_url")
+        target = target_of(instance, fields["target_url"].strip())
+    except Refusal as refusal:
+        return refused(caller, refusal.key, 400, **refusal.values)
     if not fields.get("target_token"):
-        return _refused(caller, "missing", 400, name="target_token")
+        return refused(caller, "missing", 400, name="target_token")
     vault = not forms.is_true(fields.get("ignore_vault", "")) and await moves.vault_in_use(instance)
     kept = {
         "client_id": client_id, "own_token": own_token, "target": target, "token": fields["target_token"],
@@ -124,7 +126,7 @@ async def confirm_page(caller: Caller, request: HttpRequest) -> Answer:
         return wire.text("You must be authenticated", 401)
     kept = await one_time.peek_code(caller.instance, SECRET, secret)
     if not isinstance(kept, dict):
-        return _refused(caller, "secret", 400)
+        return refused(caller, "secret", 400)
     return pages.page(
         caller,
         "move_confirm.html",
@@ -144,7 +146,7 @@ async def confirm(caller: Caller, request: HttpRequest) -> Answer:
     secret = fields.get("secret") or request.query_params.get("secret") or ""
     good, kept = await one_time.take_code(instance, SECRET, secret)
     if not good or not isinstance(kept, dict):
-        return _refused(caller, "secret", 400)
+        return refused(caller, "secret", 400)
     move = Move(
         role="source", other=kept["target"], client_id=kept["client_id"], own_token=kept["own_token"],
         token=kept["token"], vault=kept["vault"], since=instance.env.clock.now().timestamp(),
@@ -152,9 +154,9 @@ async def confirm(caller: Caller, request: HttpRequest) -> Answer:
     try:
         await moves.begin(instance, move)
     except UpstreamFailed:
-        return _refused(caller, "unreachable", 400)
+        return refused(caller, "unreachable", 400)
     except DomainError:
-        return _refused(caller, "moving", 409)
+        return refused(caller, "moving", 409)
     return wire.redirect(f"{kept['target']}/move/importing")
 
 
@@ -207,8 +209,8 @@ async def vault_page(caller: Caller) -> Answer:
 # -- private parts
 
 
-class _Refusal(Exception):
-    """Why a request of the wizard cannot be taken, as the key of a text."""
+class Refusal(Exception):
+    """Why a request of a wizard cannot be taken, as the key of a text."""
 
     def __init__(self, key: str, **values: str) -> None:
         super().__init__(key)
@@ -216,7 +218,8 @@ class _Refusal(Exception):
         self.values = values
 
 
-def _refused(caller: Caller, key: str, status: int, **values: str) -> Answer:
+def refused(caller: Caller, key: str, status: int, **values: str) -> Answer:
+    """The page that says why a move cannot go on."""
     locale = caller.instance.locale
     title = translate(locale, "moving.error.title")
     return pages.error_page(caller, status, title, translate(locale, f"moving.error.{key}", **values))
@@ -260,43 +263,46 @@ async def _facts(instance: Instance) -> dict[str, str]:
 
 
 async def _own_side(instance: Instance, fields: Mapping[str, str]) -> tuple[str, str]:
-    """The client and the token by which the target tells us the end. Raises _Refusal."""
+    """The client and the token by which the target tells us the end. Raises Refusal."""
     if code := fields.get("code"):
         good, _ = await one_time.take_code(instance, CODE, code)
         if not good:
-            raise _Refusal("code")
+            raise Refusal("code")
         client = await _new_client(instance, _wizard(instance) or "http://localhost")
         return client.id, tokens.issue(instance, tokens.ACCESS, client.id, scope=SCOPE)
     for name in ("client_id", "client_secret", "token"):
         if not fields.get(name):
-            raise _Refusal("missing", name=name)
+            raise Refusal("missing", name=name)
     client = await instance.store.read(lambda view: view.get(CLIENTS, fields["client_id"]))
     if client is None or not clients.right_secret(client, fields["client_secret"]):
-        raise _Refusal("client")
+        raise Refusal("client")
     try:
         permit = (await granted(instance, fields["token"], {})).permit
         permit.require_type("POST", IMPORTS)
         permit.require_type("POST", REQUESTS)
     except AuthError as error:
-        raise _Refusal("token") from error
+        raise Refusal("token") from error
     if permit.client_id != client.id:
-        raise _Refusal("token")
+        raise Refusal("token")
     return client.id, fields["token"]
 
 
-def _target(instance: Instance, fields: Mapping[str, str]) -> str:
-    """The origin of the target. Raises _Refusal."""
-    given = fields.get("target_url", "").strip()
-    if not given:
-        raise _Refusal("missing", name="target_url")
+def target_of(instance: Instance, given: str) -> str:
+    """The origin of the instance to move to. Raises Refusal."""
     try:
         origin, host = origin_of(given), host_of(given)
     except PeerForbiddenAddress as error:
-        raise _Refusal("target") from error
+        raise Refusal("target") from error
     own = {instance.doc.domain, instance.doc.old_domain, *instance.doc.domain_aliases}
     if host in own or urlsplit(origin).netloc in own:
-        raise _Refusal("target")
+        raise Refusal("target")
     return origin
+
+
+async def own_client(instance: Instance) -> tuple[str, str]:
+    """A client of ours for one move, and the token by which the target tells us its end."""
+    client = await _new_client(instance, _wizard(instance) or "https://move.invalid")
+    return client.id, tokens.issue(instance, tokens.ACCESS, client.id, scope=SCOPE)
 
 
 async def _new_client(instance: Instance, wizard: str) -> Document:

@@ -79,6 +79,7 @@ class Runner:
             queued = await self._instances.registry.read(lambda view: jobs.of_instance(view, instance.prefix))
             if not any(job.kind == "import" for job in queued):
                 log.warning("an import was killed", instance=instance.domain)
+                await self._instances.discard_abandoned(instance)
                 await blocking.unblock(instance)
 
     async def _forget(self, instance: Instance) -> None:
