@@ -38,7 +38,7 @@ class MoveFrom(msgspec.Struct):
 class ImportRequest(msgspec.Struct):
     """The attributes of POST /move/imports."""
 
-    url: str
+    url: str = ""
     vault: bool = False
     move_from: MoveFrom | None = None
 
