@@ -58,7 +58,7 @@ def test_every_link_inside_leads_to_a_page_and_a_heading_that_exist(page: Path) 
 
 @pytest.mark.parametrize("line", ALL_COMMANDS)
 def test_every_command_shown_is_one_that_is_understood(line: str) -> None:
-    words = shlex.split(line.partition(" | ")[0].rstrip("&").strip())
+    words = shlex.split(line.partition(" | ")[0].rstrip("&").strip(), comments=True)
     own = frozenset({*KEYS, "config"}) if words[0] in ("serve", "init", "demo") else EVERYWHERE
     _, rest = take_flags(words, own)
     command, _, _ = parse(rest)
