@@ -162,7 +162,7 @@ async def invitations(alice: Person, addresses: set[str]) -> dict[str, str]:
         for line in (await alice.server.command("mails", "--domain", alice.domain, "--json")).splitlines():
             mail = msgspec.json.decode(line)
             if link := re.search(r"https?://\S+/discovery\?\S+", mail["text"]):
-                found.update(dict.fromkeys(mail["to"], link[0].rstrip(")>.,")))
+                found |= {address: link[0].rstrip(")>.,") for address in addresses if address in mail["to"]}
     return found
 
 
