@@ -41,7 +41,7 @@ def test_requests_readers_and_peers_are_told(watched: tuple[RunningServer, int])
         alice.get("/data/io.cozy.tests/nothing", "io.cozy.tests")
         server.do(lambda runtime: alice.instance.store.write(lambda tx: tx.set_checkpoint("a-reader", 1)))
         seen = figures(port)
-        route = "/data/{doctype:str}/{docid:str}"
+        route = "/data/{doctype}/{docid}"
         count = "inglenook_request_seconds_count"
         assert seen[count, labels(method="PUT", route=route, status="200")] == 3
         assert seen[count, labels(method="GET", route=route, status="404")] == 1
