@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from inglenook.files import rendering
 from inglenook.files.documents import Item
+from inglenook.files.scratch import scratch_folder
 from inglenook.files.thumbnails import copy_to
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import InvalidParameter, Unavailable
@@ -64,8 +63,7 @@ async def take_page(instance: Instance, content: Content, page: int) -> Page:
 
     Raises InvalidParameter (no such page, or the file cannot be read), NotFound (the content is lost), Unavailable
     (the server stops)."""
-    with tempfile.TemporaryDirectory(prefix="page-") as name:
-        folder = Path(name)
+    with scratch_folder(instance.env, "page-") as folder:
         await copy_to(instance, content, folder / "source")
         order = rendering.Order(str(folder / "source"), is_pdf=True, page=page, target=str(folder / "page"))
         try:

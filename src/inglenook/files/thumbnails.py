@@ -8,7 +8,6 @@ one asks for it (`wish`); nobody waits.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import structlog
 from inglenook.files import rendering
 from inglenook.files.documents import FILES, Item
 from inglenook.files.present import THUMBNAIL_FORMATS, has_thumbnails
+from inglenook.files.scratch import scratch_folder
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import DomainError
 from inglenook.storage.announcements import announce
@@ -137,8 +137,7 @@ async def _make(instance: Instance, item: Item, formats: Sequence[str]) -> None:
 
 async def _draw(instance: Instance, item: Item, content: Content, formats: Sequence[str]) -> dict[str, bytes]:
     """The JPEG bytes of each format, drawn from a copy on disk; empty when the content cannot be read."""
-    with tempfile.TemporaryDirectory(prefix="thumbnails-") as name:
-        folder = Path(name)
+    with scratch_folder(instance.env, "thumbnails-") as folder:
         await copy_to(instance, content, folder / "source")
         largest_first = [format for format in reversed(THUMBNAIL_FORMATS) if format in formats]
         boxes = [_box(format, folder) for format in largest_first]

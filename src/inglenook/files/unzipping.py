@@ -7,11 +7,9 @@ is there already with the same content is left as it is, so that a job that is r
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import zipfile
 import zlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import IO
 
 from inglenook.files import tree
@@ -21,6 +19,7 @@ from inglenook.files.dates import nanoseconds
 from inglenook.files.documents import FILES, TRASH_ID, Item, members, text
 from inglenook.files.extraction import HEAD_BYTES, extract, is_read
 from inglenook.files.quota import check_room, quota_of, room
+from inglenook.files.scratch import scratch_folder
 from inglenook.files.stamps import Stamp
 from inglenook.files.thumbnails import copy_to
 from inglenook.files.tree import Lineage
@@ -57,8 +56,8 @@ async def unzip_file(instance: Instance, message: object) -> int:
     content = await instance.store.read(lambda view: view.content(FILES, item.id))
     if content is None:
         raise tree.missing()
-    with tempfile.TemporaryDirectory(prefix="unzip-") as name:
-        source = Path(name) / "source"
+    with scratch_folder(instance.env, "unzip-") as folder:
+        source = folder / "source"
         await copy_to(instance, content, source)
         try:
             with zipfile.ZipFile(source) as archive:

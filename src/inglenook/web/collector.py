@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from inglenook.files import scratch
 from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
 from inglenook.kernel.errors import DomainError
@@ -41,6 +42,7 @@ class Collector:
 
     async def round(self) -> int:
         """Collect the garbage of these instances; gives how many contents went."""
+        scratch.sweep(self._instances.env)
         removed = 0
         for instance in self._instances.at_work():
             try:
