@@ -14,9 +14,14 @@ from inglenook.files import scratch
 
 def test_a_folder_is_gone_after_its_context_whatever_happens(tmp_path: Path) -> None:
     env = Environment(Config(data=tmp_path))
-    with pytest.raises(OSError, match="no luck"), scratch.scratch_folder(env, "work-") as folder:
-        (folder / "copy").write_bytes(b"x")
-        raise OSError("no luck")
+
+    def work() -> None:
+        with scratch.scratch_folder(env, "work-") as folder:
+            (folder / "copy").write_bytes(b"x")
+            raise OSError("no luck")
+
+    with pytest.raises(OSError, match="no luck"):
+        work()
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
