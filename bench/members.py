@@ -18,7 +18,7 @@ from bench.figures import OURS, Figure, Say, Size, percentile
 from bench.waiting import until
 from inglenook.demo.invitation import Browser, to_consent
 from inglenook.demo.person import Person
-from inglenook.demo.processes import ServerProcess, two_ports
+from inglenook.demo.processes import ServerFailed, ServerProcess, two_ports
 
 FEW = 5
 ABSENT = 10
@@ -96,7 +96,8 @@ async def servers(folder: Path, *names: str) -> AsyncGenerator[list[ServerProces
     ports: list[int] = []
     start = 8200
     while len(ports) < len(names):
-        ports += two_ports(start)
+        with contextlib.suppress(ServerFailed):  # taken by somebody else
+            ports += two_ports(start)
         start += 2
     found = [ServerProcess(folder / name, port) for name, port in zip(names, ports, strict=False)]
     try:
