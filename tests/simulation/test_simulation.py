@@ -23,7 +23,6 @@ ONCE_FAILED = (
     "crowd-25",  # a file comes back to somebody who may only read
     "crowd-441",  # a folder that was shared onward is removed by the one whom it came from
     "crowd-711",
-    "crowd-30024",  # removed and sent again to somebody who had shared it onward
     "storm-11",
     "crowd-1045",  # the winner of a document in conflict is deleted, and the other leaf lives
     "storm-1037", "storm-1067", "storm-1163", "storm-1187",
