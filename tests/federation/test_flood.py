@@ -6,6 +6,8 @@ import socket
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
+import pytest
+
 from .conftest import Town
 from .fake_peer import FakePeer, Reply
 from .peers import Visit, peer, visit
@@ -28,6 +30,7 @@ def hold_open(visit: Visit) -> socket.socket:
     return line
 
 
+@pytest.mark.timeout(180)
 def test_one_that_has_too_many_requests_open_is_asked_for_patience(visit: Visit) -> None:
     visit.peer.send_file(visit.deal, visit.peer.file(visit.deal, "before.txt", b"before"), b"before")
     with ExitStack() as lines:
