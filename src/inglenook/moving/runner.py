@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -28,6 +30,8 @@ TIDY_SECONDS = 3600.0
 AT_ONCE = 2
 """Jobs that run at the same time, over all instances."""
 MOST_ATTEMPTS = 5
+ABANDONED_SECONDS = 6 * 3600.0
+"""After which what lies in the spool is nobody's work any more."""
 
 log = structlog.get_logger("inglenook.moving")
 
@@ -64,13 +68,16 @@ class Runner:
         await asyncio.gather(*self._tasks, *self._running.values(), return_exceptions=True)
 
     async def _clean(self) -> None:
-        """Throw away what a crash left on the disk."""
-        data = self._instances.env.config.data
-        await asyncio.to_thread(shutil.rmtree, data / "spool", ignore_errors=True)
-        folders = await asyncio.to_thread(lambda: list((data / "imports").glob("*")))
-        for folder in folders:
+        """Throw away what a crash left on the disk; what is young may be the work of another process, if there are any.
+
+        This happens before anybody is served, so that it needs no thread."""
+        config, data = self._instances.env.config, self._instances.env.config.data
+        alone = config.workers == 1 and not config.database_url
+        before = self._instances.env.clock.now().timestamp() - (0 if alone else ABANDONED_SECONDS)
+        _remove_older(data / "spool", before)
+        for folder in list((data / "imports").glob("*")):
             if await self._instances.registry.read(lambda view, id=folder.name: jobs.find(view, id)) is None:
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def _claimed(self, instance: Instance) -> None:
         """An import that a command began and that was killed: the instance is served again, as it was."""
@@ -180,3 +187,10 @@ class Server(Protocol):
 def background(server: Server) -> Runner:
     """The background part of a server."""
     return Runner(server.instances)
+
+
+def _remove_older(spool: Path, before: float) -> None:
+    with suppress(FileNotFoundError):
+        for left in list(spool.iterdir()):
+            if left.stat().st_mtime < before:
+                shutil.rmtree(left, ignore_errors=True)
