@@ -187,9 +187,9 @@ def test_one_refused_document_blocks_no_other_and_says_why(desk: Desk) -> None:
 
     def shown() -> Any:
         member = alice.do("GET", f"/sharings/{desk.deal.id}/status")["data"]["attributes"]["members"][1]
-        return "Operation aborted" in str(member) and member
+        return "Operation aborted" in str(member) and member["pending"]["documents"] == 1
 
-    assert eventually(shown, "the reason is shown")["pending"]["documents"] == 1
+    eventually(shown, "the reason is shown, and nothing else waits")
     end()
     desk.arrived(refused)
 

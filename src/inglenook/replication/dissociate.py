@@ -159,7 +159,7 @@ def note_removal(tx: Writer, ex: Exchange, id: str) -> None:
     if info is None:
         return
     if ex.sharing.owner:
-        known = {**info.get("known", {}), str(ex.index): shared.leaf}
+        known = {**info.get("known", {}), ex.membership: shared.leaf}
         shared.infos[ex.sharing.id] = {**info, "known": known}
     else:
         del shared.infos[ex.sharing.id]
@@ -170,7 +170,7 @@ def has_removed(ex: Exchange, shared: tracking.Shared) -> bool:
     """Whether the owner knows that the member itself has removed a document (`note_removal`): what the member sends
     of it is then no echo. What left inside of a folder comes back without a new revision of its own."""
     info = shared.infos.get(ex.sharing.id, {})
-    return bool(info.get("removed")) and info.get("known", {}).get(str(ex.index)) == shared.leaf
+    return bool(info.get("removed")) and info.get("known", {}).get(ex.membership) == shared.leaf
 
 
 def is_over_on_both_sides(ex: Exchange, shared: tracking.Shared) -> bool:
@@ -184,4 +184,11 @@ def comes_anew(ex: Exchange, shared: tracking.Shared) -> bool:
     """Whether a file that was removed here is new when it is received. So is what a reader has removed: nobody is told
     of that, and when the owner changes the file it is there again."""
     removed_by_reader = ex.one_way and bool(shared.infos.get(ex.sharing.id, {}).get("removed"))
-    return removed_by_reader or is_over_on_both_sides(ex, shared)
+    return removed_by_reader or is_over_on_both_sides(ex, shared) or is_left_over(ex, shared)
+
+
+def is_left_over(ex: Exchange, shared: tracking.Shared) -> bool:
+    """Whether something has its id from other sharings only, and has left them all. Where a folder is shared onward to
+    somebody who is in the first sharing as well, its files can come to him by either under the very same id: their ids
+    differ by the keys of both, and what he moves from one to the other goes around."""
+    return bool(shared.infos) and ex.sharing.id not in shared.infos and not shared.belongs_to_others(ex.sharing.id)

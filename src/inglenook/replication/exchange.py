@@ -78,13 +78,18 @@ class Exchange:
         return credentials.xor_key if credentials else b""
 
     @property
+    def membership(self) -> str:
+        """The sender, as tracking remembers what he is known to have."""
+        return tracking.membership(self.index, self.key)
+
+    @property
     def one_way(self) -> bool:
         """Whether this side may send nothing back: then the owner's state counts, whatever the revisions say."""
         return rights.i_am_read_only(self.sharing)
 
     def came(self, rev: str) -> str:
         """The origin of a transaction that applies a revision received from this member."""
-        return tracking.came_from(self.sharing.id, self.index, rev)
+        return tracking.came_from(self.sharing.id, self.membership, rev)
 
 
 def read_document(document: Body) -> Received:

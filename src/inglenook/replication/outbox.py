@@ -110,7 +110,7 @@ def add_document(
     if winner is None or history is None:
         return
     for leaf in history.leaves()[:MOST_LEAVES]:
-        if has_it(info, index, leaf.rev):
+        if has_it(info, index, key, leaf.rev):
             continue
         stored = winner if leaf.rev == winner.rev else view.revision(shared.doctype, shared.id, leaf.rev)
         chain = history.path(leaf.rev)[-LONGEST_HISTORY:]
@@ -138,14 +138,14 @@ def add_file(
     """A file or folder, or its removal."""
     if info.get("removed"):
         rev = shared.leaf
-        if not info.get("settled") and not has_it(info, index, rev):
+        if not info.get("settled") and not has_it(info, index, key, rev):
             depth = 0 if is_folder(view, shared.id) else 1
             page.removals.append(
                 Change(FILES, shared.id, seq, rev, removal(shared.id, [rev], key), depth, removed=True)
             )
         return
     document = view.get(FILES, shared.id)
-    if document is None or has_it(info, index, document.rev):
+    if document is None or has_it(info, index, key, document.rev):
         return
     item = Item.of(document)
     history = view.tree(FILES, shared.id)
@@ -164,9 +164,10 @@ def is_folder(view: Reader, id: str) -> bool:
     return item is not None and item.is_directory
 
 
-def has_it(info: dict[str, Any], index: int, rev: str) -> bool:
+def has_it(info: dict[str, Any], index: int, key: bytes, rev: str) -> bool:
     """Whether a member is known to have a revision, because it came from there."""
-    return info.get("known", {}).get(str(index)) == rev
+    known = info.get("known")
+    return bool(known) and known.get(tracking.membership(index, key)) == rev
 
 
 def folders_first(view: Reader, sharing: Sharing, key: bytes) -> list[Change]:

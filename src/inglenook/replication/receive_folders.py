@@ -15,7 +15,7 @@ from inglenook.kernel.errors import BadRequest, Conflict, DomainError, Precondit
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import rule_for_file
-from inglenook.replication.dissociate import dissociate, give_up_id, is_over_on_both_sides, note_removal
+from inglenook.replication.dissociate import dissociate, give_up_id, is_left_over, is_over_on_both_sides, note_removal
 from inglenook.replication.exchange import (
     FILES,
     Exchange,
@@ -118,7 +118,7 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
     shared = tracking.load(tx, FILES, received.id)
     info = shared.infos.get(ex.sharing.id)
     item = tree.get(tx, received.id)
-    if shared.belongs_to_others(ex.sharing.id) or (item is not None and shared.infos and info is None):
+    if shared.belongs_to_others(ex.sharing.id):
         raise Safety
     tx.origin = ex.came(received.rev)
     if received.deleted:
@@ -129,7 +129,7 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
         return True
     if received.body.get("type") != "directory":
         return True
-    if item is not None and is_over_on_both_sides(ex, shared):
+    if item is not None and (is_over_on_both_sides(ex, shared) or is_left_over(ex, shared)):
         give_up_id(tx, item)
         return create_folder(tx, ex, received, names)
     if info is not None and info.get("removed") and not info.get("dissociated") and not info.get("settled"):

@@ -7,12 +7,13 @@ too, written when a sharing document changes (`rules_of`), so that a write witho
 
 An info is `{"rule": i}` plus, only when true, `removed`, `binary`, `dissociated`, and `settled` (on a recipient: the
 owner knows of the removal), plus `given` (where one may only read: the revision that stands for the owner's state)
-and `known`: for each member index the last revision that this member is known to have, so that nothing is sent back
-to where it came from.
+and `known`: for each membership the last revision that this member is known to have, so that nothing is sent back to
+where it came from.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -250,9 +251,9 @@ def finish(tx: Writer, shared: Shared, *revs: str) -> None:
     for rev in revs:
         if not shared.knows(rev):
             learn(tx, shared, rev)
-    sharing, index, received = origin(tx)
+    sharing, member, received = origin(tx)
     if received in revs and sharing in shared.infos:
-        shared.infos[sharing].setdefault("known", {})[index] = received
+        shared.infos[sharing].setdefault("known", {})[member] = received
     save(tx, shared)
 
 
@@ -304,15 +305,21 @@ def rule_index(shared: Shared, rule: TrackedRule) -> int:
 
 
 def origin(tx: Writer) -> tuple[str, str, str]:
-    """Sharing, member index and revision of the change being applied; empty strings for a local change."""
+    """Sharing, membership and revision of the change being applied; empty strings for a local change."""
     sharing, _, rest = tx.origin.partition(" ")
-    index, _, rev = rest.partition(" ")
-    return sharing, index, rev
+    member, _, rev = rest.partition(" ")
+    return sharing, member, rev
 
 
-def came_from(sharing: str, index: int, rev: str) -> str:
-    """The `origin` of a transaction that applies a revision received from a member."""
-    return f"{sharing} {index} {rev}"
+def came_from(sharing: str, member: str, rev: str) -> str:
+    """The `origin` of a transaction that applies a revision received from a member (see `membership`)."""
+    return f"{sharing} {member} {rev}"
+
+
+def membership(index: int, key: bytes) -> str:
+    """Names a member for as long as the membership lasts: who is invited again has the same index, but a new key of
+    identifiers, and nothing of what was with him before."""
+    return f"{index}-{hashlib.blake2b(key, digest_size=6).hexdigest()}"
 
 
 # -- matching
