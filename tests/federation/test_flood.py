@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from contextlib import ExitStack
 from urllib.parse import urlsplit
@@ -30,21 +31,36 @@ def hold_open(visit: Visit) -> socket.socket:
     return line
 
 
+def waiting(lines: list[socket.socket]) -> list[socket.socket]:
+    """Those of the held requests that have no answer yet."""
+    answered, _, _ = select.select(lines, [], [], 0)
+    return [line for line in lines if line not in answered]
+
+
+def status(visit: Visit) -> int:
+    """What a request of the same member is answered."""
+    answer = visit.peer.send(visit.deal, "POST", "/_revs_diff", {})
+    assert answer.status_code == 200 or answer.headers["retry-after"] == "1"
+    return answer.status_code
+
+
 @pytest.mark.timeout(180)
 def test_one_that_has_too_many_requests_open_is_asked_for_patience(visit: Visit) -> None:
     visit.peer.send_file(visit.deal, visit.peer.file(visit.deal, "before.txt", b"before"), b"before")
     with ExitStack() as lines:
-        for _ in range(HELD):
-            lines.enter_context(hold_open(visit))
+        held = [lines.enter_context(hold_open(visit)) for _ in range(HELD)]
 
-        def status() -> int:
-            answer = visit.peer.send(visit.deal, "POST", "/_revs_diff", {})
-            assert answer.status_code == 200 or answer.headers["retry-after"] == "1"
-            return answer.status_code
+        def full() -> bool:
+            if status(visit) == 429:
+                return True
+            # an answered request may have had the last place when a held one came, which was refused then and is gone
+            held.append(lines.enter_context(hold_open(visit)))
+            return False
 
-        eventually(lambda: status() == 429, "the limit")
+        eventually(full, "the limit")
+        eventually(lambda: len(waiting(held)) == HELD, "as many as there are places")
         assert visit.person.read(visit.person.find(visit.place, "before.txt")) == b"before", "its user notices nothing"
-    eventually(lambda: status() == 200, "the limit has gone with the requests")
+    eventually(lambda: status(visit) == 200, "the limit has gone with the requests")
 
 
 def test_one_that_is_asked_for_patience_waits_as_long(town: Town, peer: FakePeer) -> None:
