@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from inglenook.sharing.members import MAX_MEMBERS
+
 OURS, SYNCTHING, FLOOR = "inglenook", "syncthing", "floor"
 CONTESTANTS = (OURS, SYNCTHING, FLOOR)
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured. Durations in seconds, sizes in bytes."""
+    """How much is measured. Durations in seconds, sizes in bytes; `members` without the owner."""
 
     files: int = 1000
     file_size: int = 10 * 1000
@@ -22,7 +24,7 @@ class Size:
     connections: int = 16
     many: int = 10_000
     very_many: int = 20_000
-    members: int = 100
+    members: int = MAX_MEMBERS - 1
 
 
 QUICK = Size(files=200, large=128 * 1024**2, changes=12, seconds=1.5, many=500, very_many=2_000, members=10)

@@ -9,20 +9,22 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from bench.commands import CommandedServer
 from bench.figures import OURS, Figure, Say, Size, percentile
 from bench.waiting import until
-from inglenook.demo.invitation import Browser, to_consent
+from inglenook.demo.invitation import accept
 from inglenook.demo.person import Person
 from inglenook.demo.processes import ServerFailed, ServerProcess, two_ports
 
 FEW = 5
 ABSENT = 10
 REQUESTS = 200
+AT_A_TIME = 4
 
 
 async def measure(size: Size, folder: Path, say: Say) -> list[Figure]:
@@ -36,7 +38,9 @@ async def measure(size: Size, folder: Path, say: Say) -> list[Figure]:
     say("a small change to many members")
     async with servers(folder / "many", "alice", "bob") as (own, other):
         alice, guests = await people(own, other, size.members)
+        say(f"{len(guests)} have moved in, and are invited")
         sharing = await share(alice, guests, "Many")
+        say("all have the folder")
         many = [await seen_by_all(alice, guests, sharing, b"small %d" % n) for n in range(5)]
         await all_leave(alice, *guests)
     say("members who are gone")
@@ -91,7 +95,7 @@ async def look(alice: Person, guests: Sequence[Person], sharing: str) -> tuple[f
 
 
 @contextlib.asynccontextmanager
-async def servers(folder: Path, *names: str) -> AsyncGenerator[list[ServerProcess]]:
+async def servers(folder: Path, *names: str) -> AsyncGenerator[Sequence[ServerProcess]]:
     """Servers inside the context."""
     ports: list[int] = []
     start = 8200
@@ -99,7 +103,7 @@ async def servers(folder: Path, *names: str) -> AsyncGenerator[list[ServerProces
         with contextlib.suppress(ServerFailed):  # taken by somebody else
             ports += two_ports(start)
         start += 2
-    found = [ServerProcess(folder / name, port) for name, port in zip(names, ports, strict=False)]
+    found = [CommandedServer(folder / name, port) for name, port in zip(names, ports, strict=False)]
     try:
         await asyncio.gather(*(server.start() for server in found))
         yield found
@@ -117,14 +121,19 @@ async def people(own: ServerProcess, other: ServerProcess, count: int) -> tuple[
 async def guests_at(server: ServerProcess, count: int, letter: str) -> list[Person]:
     """People on one server."""
     found = [Person(f"{letter}{n}", server, "passphrase") for n in range(count)]
-    limit = asyncio.Semaphore(2)
-
-    async def move_in(person: Person) -> None:
-        async with limit:
-            await person.move_in()
-
-    await asyncio.gather(*(move_in(person) for person in found))
+    await few_at_a_time(*(person.move_in() for person in found))
     return found
+
+
+async def few_at_a_time(*work: Awaitable[None]) -> None:
+    """Do all of it, not all at once."""
+    limit = asyncio.Semaphore(AT_A_TIME)
+
+    async def limited(one: Awaitable[None]) -> None:
+        async with limit:
+            await one
+
+    await asyncio.gather(*(limited(one) for one in work))
 
 
 async def all_leave(*everybody: Person) -> None:
@@ -146,11 +155,7 @@ async def share(alice: Person, guests: Sequence[Person], title: str) -> str:
         data = {"type": "io.cozy.sharings", "id": sharing, "relationships": recipients}
         await alice.call("POST", f"/sharings/{sharing}/recipients", body=msgspec.json.encode({"data": data}))
     links = await invitations(alice, {guest.email for guest in guests})
-    for guest in guests:
-        browser = Browser()
-        page = await to_consent(browser, links[guest.email], guest, lambda _: None)
-        await browser.send(page)
-        await browser.close()
+    await few_at_a_time(*(accept(links[guest.email], guest, lambda _: None) for guest in guests))
     for guest in guests:
         await until(lambda guest=guest: guest.received(sharing), every=0.05)
     return sharing
@@ -173,8 +178,9 @@ async def seen_by_all(alice: Person, guests: Sequence[Person], sharing: str, con
     started = time.monotonic()
     await alice.write(name, content, alice.shared)
 
-    async def all_have_it() -> bool:
-        return all([await guest.find(name) is not None for guest in guests])
+    async def has_it(guest: Person) -> bool:
+        return await guest.find(name) is not None
 
-    await until(all_have_it, every=0.01)
+    for guest in guests:  # one after the other, that the server has not to answer all of them again and again
+        await until(lambda guest=guest: has_it(guest), every=0.005)
     return time.monotonic() - started
