@@ -164,11 +164,16 @@ async def share(alice: Person, guests: Sequence[Person], title: str) -> str:
 async def invitations(alice: Person, addresses: set[str]) -> dict[str, str]:
     """The links in the mails, by address."""
     found: dict[str, str] = {}
-    while addresses - found.keys():
-        for line in (await alice.server.command("mails", "--domain", alice.domain, "--json")).splitlines():
+    listed = ("mails", "--domain", alice.domain, "--json", "--limit", str(len(addresses)))
+
+    async def all_found() -> bool:
+        for line in (await alice.server.command(*listed)).splitlines():
             mail = msgspec.json.decode(line)
             if link := re.search(r"https?://\S+/discovery\?\S+", mail["text"]):
-                found |= {address: link[0].rstrip(")>.,") for address in addresses if address in mail["to"]}
+                found.update({address: link[0].rstrip(")>.,") for address in addresses if address in mail["to"]})
+        return not addresses - found.keys()
+
+    await until(all_found, every=0.5)
     return found
 
 
