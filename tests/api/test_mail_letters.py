@@ -306,6 +306,8 @@ def test_every_template_that_the_server_asks_for_exists() -> None:
     """The names are only texts for those who write letters: nothing else would notice a wrong one."""
     asked: set[str] = set()
     for source in Path(inglenook.__file__).parent.rglob("*.py"):
-        asked.update(re.findall(r"letters\.post\(\s*tx,\s*\"(\w+)\"", source.read_text("utf-8")))
-    assert "sharing_request" in asked
+        text = source.read_text("utf-8")
+        asked.update(re.findall(r"letters\.post\(\s*tx,\s*\"(\w+)\"", text))
+        asked.update(re.findall(r"(?:\btemplate=|^TEMPLATE = )\"(\w+)\"", text, re.MULTILINE))
+    assert {"sharing_request", "sharing_access_request", "two_factor"} <= asked
     assert asked <= TEMPLATES.keys()
