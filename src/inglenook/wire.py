@@ -21,6 +21,7 @@ from urllib.parse import quote
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
 from litestar.response import Response
 
 from inglenook.kernel import errors
@@ -164,7 +165,7 @@ class Answer(Response[Any]):
             headers.append((b"content-type", self.media_type.encode("latin-1")))
         if length is not None and "content-length" not in self.headers and self.status_code not in (204, 304):
             headers.append((b"content-length", b"%d" % length))
-        headers.extend(cookie.to_encoded_header() for cookie in self.cookies)
+        headers.extend((b"set-cookie", cookie_line(cookie).encode("latin-1")) for cookie in self.cookies)
         return {"type": "http.response.start", "status": self.status_code, "headers": headers}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -233,6 +234,24 @@ class Streamed(Answer):
                 gone.cancel()
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
+
+
+def cookie_line(cookie: Cookie) -> str:
+    """A cookie as it is sent: an empty value is really empty, attributes in the order and case of spec/03 §6.1."""
+    line = f"{cookie.key}={cookie.value or ''}"
+    if cookie.path:
+        line += f"; Path={cookie.path}"
+    if cookie.domain:
+        line += f"; Domain={cookie.domain}"
+    if cookie.max_age is not None:
+        line += f"; Max-Age={cookie.max_age}"
+    if cookie.httponly:
+        line += "; HttpOnly"
+    if cookie.secure:
+        line += "; Secure"
+    if cookie.samesite:
+        line += f"; SameSite={cookie.samesite.capitalize()}"
+    return line
 
 
 def jsonapi(document: Mapping[str, Any] | bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:

@@ -352,6 +352,7 @@ def test_a_protected_link_opens_with_its_password_only(alice: Person, protected:
     bearer = {"Authorization": f"Bearer {code}", "Accept": "application/json"}
     closed = browser.get("/permissions/self", headers=bearer)
     assert (closed.status_code, closed.json()) == (400, {"error": "Invalid JWT token"})
+    assert "www-authenticate" not in closed.headers, "another token would not help"
     wrong = give(browser, protected["id"], "x")
     assert (wrong.status_code, wrong.json()) == (403, {"error": "Invalid password"})
     origin = f"http://drive.{alice.domain}"

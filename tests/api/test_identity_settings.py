@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.browser_forms import Browser, hashed
+from tests.browser_forms import Browser, fields, hashed
 from tests.servers import Person, RunningServer
 
 from inglenook.identity import tokens, translations
@@ -242,3 +243,41 @@ def test_pages_speak_the_language_of_the_instance(server: RunningServer) -> None
     assert '<html lang="fr">' in page
     assert "Se connecter" in page
     assert "Le mot de passe saisi est incorrect" in Browser(vic).login("x").text
+
+
+def test_flags_of_a_context_can_be_for_a_part_of_the_instances(tmp_path: Path) -> None:
+    rollout = [{"ratio": 0.5, "value": "new"}, {"ratio": 0.25, "value": "odd"}]
+    features = {"plain": True, "list": ["a"], "rollout": rollout, "never": [{"ratio": 0, "value": 1}]}
+    contexts = {"default": {"features": features, "antivirus": {"enabled": True, "address": "clamav:3310"}}}
+    server = RunningServer(tmp_path, contexts=contexts).start()
+    try:
+        values = set()
+        for number in range(12):
+            person = server.add(f"a{number}")
+            flags = person.get("/settings/flags", "io.cozy.tests").json()["data"]["attributes"]
+            assert (flags["plain"], flags["list"]) == (True, ["a"])
+            assert "never" not in flags
+            values.add(flags.get("rollout"))
+            assert person.get("/settings/flags", "io.cozy.tests").json()["data"]["attributes"] == flags
+        assert {"new"} < values <= {"new", "odd", None}
+        shown = person.get("/settings/context", "io.cozy.tests").json()["data"]["attributes"]
+        assert shown["antivirus"] == {"enabled": True, "notifications": {"email_on_infected": False}}
+    finally:
+        server.stop()
+
+
+def test_static_files_are_found_in_the_folders_that_apps_name(alice: Person) -> None:
+    for path in ("/assets/fonts/fonts.css", "/assets/styles/theme.css", "/assets/theme.css"):
+        answer = alice.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
+    assert alice.get("/assets/elsewhere/theme.css").status_code == 404
+
+
+def test_a_cookie_that_ends_is_empty(alice: Person) -> None:
+    browser = Browser(alice)
+    browser.login()
+    token = fields(browser.get("/auth/passphrase_reset").text)["csrf_token"]
+    answer = browser.post("/auth/passphrase_reset", data={"csrf_token": token})
+    lines = answer.headers.get_list("set-cookie")
+    assert any(line.startswith("cozysessid=; Path=/; Domain=alice.localhost; Max-Age=0") for line in lines), lines
+    assert any(line.endswith("; Path=/auth; Max-Age=3600; HttpOnly; SameSite=Strict") for line in lines), lines

@@ -62,6 +62,11 @@ def resource(instance: Instance, document: Document, *, host: str = "") -> jsona
     return jsonapi.resource(APPS, document.id, body, document.rev, links)
 
 
+def is_served(body: dict[str, Any]) -> bool:
+    """Whether the app has pages to show: during an update it shows the old version."""
+    return is_usable(body) or body.get("state") == UPGRADING
+
+
 def is_usable(body: dict[str, Any]) -> bool:
     """Whether the app can be opened."""
     return body.get("state") in USABLE

@@ -93,7 +93,7 @@ def _serving(view: Reader, asked: Wish) -> Iterator[tuple[str, str]]:
     start = ""
     while page := documents.page(view, start=start):
         for document in page:
-            href = _href(document.body, asked) if documents.is_usable(document.body) else None
+            href = _href(document.body, asked) if documents.is_served(document.body) else None
             if href is not None:
                 yield documents.slug_of(document), href
         start = page[-1].id + "\0"

@@ -123,7 +123,7 @@ async def _answer(visit: Visit, token_of_code: TokenOfCode) -> Answer:
         if visit.slug == home_page.SLUG and visit.path == "/":
             return await _built_in_home(visit)
         return await _not_installed(visit)
-    if document.body.get("state") not in (*documents.USABLE, documents.UPGRADING):
+    if not documents.is_served(document.body):
         return visit.refusal(503, "Application is not ready")
     target = matching.match(document.body.get("routes") or {}, visit.path)
     if target is None:

@@ -26,7 +26,7 @@ from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS, VAULT_SETTI
 from inglenook.identity.instances import HostMatch
 from inglenook.identity.sessions import Session, Visitor
 from inglenook.identity.throttle import Guard
-from inglenook.kernel.errors import BadCredentials, ExpiredToken, Forbidden, Gone, InvalidToken, NoToken
+from inglenook.kernel.errors import BadCredentials, ClosedCode, ExpiredToken, Forbidden, Gone, InvalidToken, NoToken
 from inglenook.kernel.permissions import MALFORMED, MAXIMAL, Permit, Rule, linked_app, parse_scope
 from inglenook.storage.documents.contract import Document, Reader
 
@@ -50,7 +50,7 @@ class SharingMembers(Protocol):
     async def __call__(self, instance: Instance, sharing_id: str, member_key: str) -> Mapping[str, Any]:
         """The member's attributes for clients; marks them as having seen the sharing.
 
-        Raises ExpiredToken when the sharing is gone, NotFound for an unknown member, InvalidToken for a revoked one."""
+        Raises ExpiredToken when the sharing is gone, NotFound for an unknown member, ClosedCode for a revoked one."""
         ...
 
 
@@ -277,7 +277,7 @@ async def _code(instance: Instance, code: str, cookies: Mapping[str, str]) -> Gr
     if not source_lives and (sharing_id or not instance.env.config.dev):
         raise ExpiredToken
     if body.get("password") and not links.has_password_cookie(instance, document, cookies):
-        raise InvalidToken
+        raise ClosedCode
     kind = body["type"]
     member_key = next((name for name, value in body.get("codes", {}).items() if value == code), "")
     member: Mapping[str, Any] | None = None

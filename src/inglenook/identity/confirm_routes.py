@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar import Request, get, post
 
-from inglenook.identity import clients, csrf, forms, login, one_time, pages, redirects, sessions, throttle
+from inglenook.identity import clients, csrf, forms, login, one_time, pages, redirects, throttle
 from inglenook.identity.caller import Caller
 from inglenook.identity.creation import auth_mode_name
 from inglenook.identity.login_routes import confirmed
@@ -66,10 +66,8 @@ async def confirm_form(request: Request[Any, Any, Any], caller: Caller) -> Answe
     state = request.query_params.get("state") or ""
     wanted = request.query_params.get("redirect") or ""
     if not state:
-        return _missing_state(caller)
+        return protection.protect(_missing_state(caller))
     await redirects.landing(caller.instance, wanted, caller.domain)
-    if (answer := await sessions.require_login(caller)) is not None:
-        return protection.protect(answer)
     return _confirm_page(caller, protection, state, wanted)
 
 
@@ -82,10 +80,8 @@ async def confirm(request: Request[Any, Any, Any], caller: Caller) -> Answer:
     instance, as_json = caller.instance, forms.only_json(request)
     state = fields.get("state", "")
     if not state:
-        return _missing_state(caller)
+        return protection.protect(_missing_state(caller))
     target = await redirects.landing(instance, fields.get("redirect", ""), caller.domain)
-    if await caller.session() is None:
-        return plain_json({"error": translate(instance.locale, "login.required")}, 401)
     clear = forms.is_true(fields.get("clear", ""))
     if not await login.check_passphrase(caller, fields.get("passphrase", ""), clear=clear):
         message = translate(instance.locale, "login.wrong")

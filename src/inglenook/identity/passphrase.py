@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from inglenook.identity import letters, throttle
-from inglenook.identity.instance import PASSPHRASE_SETTINGS, SETTINGS, VAULT_SETTINGS, InstanceDoc
+from inglenook.identity.instance import AUTH_MODES, PASSPHRASE_SETTINGS, SETTINGS, VAULT_SETTINGS, InstanceDoc
 from inglenook.identity.passphrase_hash import (
     DEFAULT_ITERATIONS,
     MAX_ITERATIONS,
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 RESET_LIFE = timedelta(minutes=15)
 MAX_PASSPHRASE = 4096  # characters
+VAULT_ENTRIES = ("com.bitwarden.ciphers", "com.bitwarden.folders")
+"""What the vault keeps encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,16 @@ async def change_passphrase(instance: Instance, received: str, iterations: int, 
     await instance.registry.modify(instance, lambda doc: msgspec.structs.replace(doc, password_defined=True))
 
 
+async def may_be_forced(instance: Instance) -> bool:
+    """Whether a new passphrase may be set without the current one: nobody knows it (spec/03 §5, `force`)."""
+    if instance.doc.password_defined is not None:
+        return not instance.doc.password_defined
+    if not (instance.doc.magic_link or instance.doc.oidc_id or instance.doc.auth_mode == AUTH_MODES["two_factor_oidc"]):
+        return False
+    vault = await instance.store.read(lambda view: view.get(SETTINGS, VAULT_SETTINGS))
+    return not (vault and vault.body.get("extension_installed"))
+
+
 def check_iterations(iterations: int) -> None:
     """Raises InvalidParameter `KdfIterations` when a number of iterations is too low or too high."""
     if iterations < MIN_ITERATIONS:
@@ -207,6 +219,20 @@ def reset_token_state(instance: Instance, token: str) -> str:
     if not raw or not _reset_pending(instance):
         return "none"
     return "right" if hmac.compare_digest(raw, instance.doc.passphrase_reset_token) else "wrong"
+
+
+async def forget_vault_entries(instance: Instance) -> None:
+    """Delete what was encrypted with a passphrase that is forgotten: nobody can read it any more."""
+
+    def forget(tx: Writer) -> None:
+        for doctype in VAULT_ENTRIES:
+            start = ""
+            while page := tx.all_docs(doctype, start=start, limit=200):
+                for document in page:
+                    tx.delete(doctype, document.id, document.rev)
+                start = page[-1].id + "\x00"
+
+    await instance.store.write(forget)
 
 
 def _reset_pending(instance: Instance) -> bool:

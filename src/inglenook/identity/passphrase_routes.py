@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ async def first_passphrase_form(request: Request[Any, Any, Any], caller: Caller)
     """The page where the owner of a new instance chooses the passphrase."""
     protection = csrf.Csrf(caller)
     if caller.instance.doc.onboarding_finished:
-        return redirect(await redirects.default_landing(caller.instance, caller.domain))
+        return protection.protect(redirect(await redirects.default_landing(caller.instance, caller.domain)))
     token = request.query_params.get("registerToken") or ""
     if not is_register_token(caller.instance, token):
         return protection.protect(need_onboarding(caller))
@@ -90,7 +91,7 @@ async def change(request: Request[Any, Any, Any], caller: Caller) -> Answer:
     new = fields.get("new_passphrase", "")
     session = await caller.session()
     if sent.get("force") is True:
-        if permit.kind != "cli" and instance.doc.password_defined is not False:
+        if permit.kind != "cli" and not await passphrase.may_be_forced(instance):
             raise BadRequest("The current passphrase is needed")
         key = NewPassphrase(
             new, iterations, fields.get("key", ""), fields.get("publicKey", ""), fields.get("privateKey", "")
@@ -108,8 +109,9 @@ async def change(request: Request[Any, Any, Any], caller: Caller) -> Answer:
             mailed = await one_time.mail_second_factor(instance)
             if mailed is None:
                 raise BadRequest("Too many codes were sent, try again later")
-            return plain_json({"two_factor_token": mailed})
-        passphrase.check_iterations(iterations)
+            return plain_json({"two_factor_token": base64.b64encode(mailed.encode()).decode()})
+        if iterations:
+            passphrase.check_iterations(iterations)
         if await one_time.check_second_factor(instance, token, fields.get("two_factor_passcode", "")) != "right":
             raise BadRequest("Invalid two factor passcode")
     else:
@@ -200,16 +202,17 @@ async def ask_reset(request: Request[Any, Any, Any], caller: Caller) -> Answer:
 @get("/auth/passphrase_renew", opt={"guard": SECRET})
 async def renew_form(request: Request[Any, Any, Any], caller: Caller) -> Answer:
     """The page that the mailed link opens."""
+    protection = csrf.Csrf(caller)
     token = request.query_params.get("token") or ""
     match passphrase.reset_token_state(caller.instance, token):
         case "none":
-            return _invalid_reset(caller)
+            return protection.protect(_invalid_reset(caller))
         case "wrong":
-            return plain_json({"error": "invalid_token"}, 400)
+            return protection.protect(plain_json({"error": "invalid_token"}, 400))
         case _:
             pass
     hidden = {"passphrase_reset_token": token, "from": request.query_params.get("from") or ""}
-    return _new_passphrase_page(caller, csrf.Csrf(caller), "reset.title", "/auth/passphrase_renew", hidden)
+    return _new_passphrase_page(caller, protection, "reset.title", "/auth/passphrase_renew", hidden)
 
 
 @post("/auth/passphrase_renew", opt={"guard": SECRET})
@@ -222,12 +225,14 @@ async def renew(request: Request[Any, Any, Any], caller: Caller) -> Answer:
     as_json = forms.only_json(request)
     match passphrase.reset_token_state(instance, fields.get("passphrase_reset_token", "")):
         case "none":
-            return plain_json({"error": "Invalid reset token"}, 401) if as_json else _invalid_reset(caller)
+            refusal = plain_json({"error": "Invalid reset token"}, 401) if as_json else _invalid_reset(caller)
+            return protection.protect(refusal)
         case "wrong":
-            return plain_json({"error": "invalid_token"}, 400)
+            return protection.protect(plain_json({"error": "invalid_token"}, 400))
         case _:
             pass
     await passphrase.set_passphrase(instance, _new_passphrase(fields))
+    await passphrase.forget_vault_entries(instance)
     if fields.get("from") == "settings":
         target = instance.app_url("settings", fragment="/profile/email", host=caller.domain)
     else:

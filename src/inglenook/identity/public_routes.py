@@ -21,13 +21,16 @@ AVATAR = "io.cozy.settings.avatar"
 MAX_AVATAR = 20_000_000  # bytes
 _FALLBACKS = ("", "default", "initials", "404", "anonymous")
 _COLORS = ("#8a3b12", "#7a5195", "#2f6f4e", "#225e8f", "#9a3d64", "#6b5b1f")
+_FOLDERS = ("", "css", "fonts", "images", "js", "scripts", "styles")
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"})
 
 
-@get("/assets/{name:str}", opt={"guard": PUBLIC})
-async def static_file(name: str, request: Request[Any, Any, Any]) -> Answer:
-    """A static file of the pages; names that carry the hash of the content may be kept for ever."""
-    found = pages.asset_of_path(name)
+@get(["/assets/{name:str}", "/assets/{folder:str}/{name:str}"], opt={"guard": PUBLIC})
+async def static_file(name: str, request: Request[Any, Any, Any], folder: str = "") -> Answer:
+    """A static file of the pages; names that carry the hash of the content may be kept for ever.
+
+    The files lie in no folders; apps that name the usual ones (`fonts/fonts.css`) find them all the same."""
+    found = pages.asset_of_path(name) if folder in _FOLDERS else None
     if found is None:
         raise NotFound("There is no such file")
     plain_name, content, is_fixed = found

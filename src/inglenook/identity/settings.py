@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -119,23 +120,51 @@ def capabilities(instance: Instance) -> dict[str, bool]:
 
 def context_attributes(instance: Instance) -> dict[str, Any]:
     """The free keys of the instance's context; what holds secrets of the server stays out."""
-    shown = {name: value for name, value in instance.context_settings.items() if name not in ("office", "sharing")}
-    return {"antivirus": {"enabled": False, "notifications": {"email_on_infected": False}}, **shown}
+    hidden = ("antivirus", "office", "sharing")
+    shown = {name: value for name, value in instance.context_settings.items() if name not in hidden}
+    return {"antivirus": _antivirus(instance.context_settings.get("antivirus")), **shown}
+
+
+def _antivirus(configured: Any) -> dict[str, Any]:
+    """What clients may know of the antivirus: not where its daemon listens."""
+    table: Mapping[str, Any] = configured if isinstance(configured, Mapping) else {}
+    told = table.get("notifications")
+    by_mail = isinstance(told, Mapping) and told.get("email_on_infected") is True
+    shown = {name: table[name] for name in ("max_file_size", "actions") if name in table}
+    return {"enabled": table.get("enabled") is True, **shown, "notifications": {"email_on_infected": by_mail}}
 
 
 def flags(instance: Instance) -> dict[str, Any]:
     """The feature flags: those of the instance over those of its context."""
+    merged = {**_context_flags(instance), **instance.doc.feature_flags}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _context_flags(instance: Instance) -> dict[str, Any]:
+    """The flags of the context. One that is a list of `{ratio, value}` has each value for that part of the instances;
+    the domain decides which ones, so that an instance keeps its own."""
     configured = instance.context_settings.get("features")
-    merged: dict[str, Any] = dict(configured) if isinstance(configured, Mapping) else {}
-    return {name: value for name, value in {**merged, **instance.doc.feature_flags}.items() if value is not None}
+    given: Mapping[str, Any] = configured if isinstance(configured, Mapping) else {}
+    return {name: _weighted(value, instance.domain) for name, value in given.items()}
+
+
+def _weighted(value: Any, domain: str) -> Any:
+    parts: list[Any] = value if isinstance(value, list) else []
+    if not parts or not all(isinstance(part, Mapping) and isinstance(part.get("ratio"), int | float) for part in parts):
+        return value
+    place = zlib.crc32(domain.encode()) / 2**32
+    for part in parts:
+        place -= part["ratio"]
+        if place < 0:
+            return part.get("value")
+    return None
 
 
 def flag_sources(instance: Instance) -> list[tuple[str, dict[str, Any]]]:
     """Where the flags come from, for `include=…`: name of the source and its flags."""
-    configured = instance.context_settings.get("features")
     return [
         ("io.cozy.settings.flags.instance", dict(instance.doc.feature_flags)),
-        ("io.cozy.settings.flags.context", dict(configured) if isinstance(configured, Mapping) else {}),
+        ("io.cozy.settings.flags.context", _context_flags(instance)),
     ]
 
 

@@ -114,8 +114,18 @@ class NoToken(AuthError):
 class InvalidToken(AuthError):
     """The token cannot be verified, or what it stands for has ended."""
 
+    challenges = True
+    """Whether the answer tells a client to come back with another token (`WWW-Authenticate`)."""
+
     def __init__(self, detail: str = "Invalid JWT token") -> None:
         super().__init__(detail)
+
+
+class ClosedCode(InvalidToken):
+    """The code is right, and opens nothing: its password was not given, or its member was revoked. Said in the words of
+    `InvalidToken`, without the header (spec/03 §2.4)."""
+
+    challenges = False
 
 
 class ExpiredToken(AuthError):

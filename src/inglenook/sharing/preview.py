@@ -14,7 +14,7 @@ from typing import Any
 from inglenook.identity import permission_documents, tokens
 from inglenook.identity.instance import Instance
 from inglenook.identity.permission_documents import PERMISSIONS
-from inglenook.kernel.errors import AuthError, BadRequest, DocumentNotFound, ExpiredToken, InvalidToken, NotFound
+from inglenook.kernel.errors import AuthError, BadRequest, ClosedCode, DocumentNotFound, ExpiredToken, NotFound
 from inglenook.kernel.members import WAITING, Event, State, next_state
 from inglenook.kernel.permissions import VERBS, PermissionSet, Rule
 from inglenook.sharing import documents, rights
@@ -183,7 +183,7 @@ def expire_codes(tx: Writer, now: str, sharing_id: str) -> None:
 async def greet_member(instance: Instance, sharing_id: str, member_key: str) -> Mapping[str, Any]:
     """The member who calls with a code, as clients see him; from now on he has seen the sharing (spec/04 §9.2).
 
-    Raises ExpiredToken when the sharing is gone, NotFound for an unknown member, InvalidToken for a revoked one."""
+    Raises ExpiredToken when the sharing is gone, NotFound for an unknown member, ClosedCode for a revoked one."""
 
     def read(view: Reader) -> tuple[Sharing, int]:
         sharing = documents.get(view, sharing_id)
@@ -270,7 +270,7 @@ def _holder(sharing: Sharing, member_key: str) -> int:
     if index is None:
         raise NotFound(NO_MEMBER)
     if sharing.members[index].status == State.REVOKED:
-        raise InvalidToken
+        raise ClosedCode
     return index
 
 

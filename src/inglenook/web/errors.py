@@ -146,7 +146,7 @@ def _headers(error: errors.DomainError) -> dict[str, str] | None:
         case errors.ExpiredToken():
             value = 'Bearer error="invalid_token" error_description="The access token expired"'
             return {"www-authenticate": value}
-        case errors.InvalidToken(detail="Invalid JWT token"):
+        case errors.InvalidToken(detail="Invalid JWT token", challenges=True):
             return {"www-authenticate": 'Bearer error="invalid_token"'}
         case errors.TooManyRequests():
             return {"retry-after": str(getattr(error, "retry_after", None) or 60)}

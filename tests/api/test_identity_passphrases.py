@@ -1,0 +1,153 @@
+"""Another passphrase: by its owner, with a second factor, by force, or after it was forgotten (spec/03 §5)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from tests.browser_forms import Browser, cookie_line, fields, hashed
+from tests.servers import Person, RunningServer
+
+from inglenook.identity import commands
+from inglenook.identity.letters import LETTERS
+
+SETTINGS = "io.cozy.settings"
+ITERATIONS = 650_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server whose mails wait: nobody listens on the port of its mail server."""
+    running = RunningServer(tmp_path_factory.mktemp("data"), smtp_url="smtp://127.0.0.1:1").start()
+    yield running
+    running.stop()
+
+
+def newest(person: Person, template: str) -> dict[str, Any]:
+    async def read(_: object) -> list[Any]:
+        records = await person.instance.store.read(lambda view: view.records(LETTERS))
+        return [record.body for record in sorted(records, key=lambda record: record.seq)]
+
+    return [one["template_values"] for one in person.server.do(read) if one["template_name"] == template][-1]
+
+
+def change(person: Person, **body: Any) -> Any:
+    return person.put("/settings/passphrase", SETTINGS, json_body={"iterations": ITERATIONS, **body})
+
+
+def test_a_mailed_code_stands_for_the_passphrase(server: RunningServer) -> None:
+    una = server.add("una", passphrase="cozy", auth_mode="two_factor_mail")
+    wrong = change(una, current_passphrase=hashed("wrong", una.domain))
+    assert (wrong.status_code, wrong.json()["errors"][0]["detail"]) == (400, "Invalid passphrase")
+    asked = change(una, current_passphrase=hashed("cozy", una.domain))
+    assert asked.status_code == 200
+    token = asked.json()["two_factor_token"]
+    assert base64.b64decode(token).isascii(), "the token travels as base64 of its text"
+    new = {"new_passphrase": hashed("other", una.domain), "two_factor_token": token}
+    assert change(una, **new, two_factor_passcode="000000", iterations=10).status_code == 422
+    assert change(una, **new, two_factor_passcode="x").status_code == 400
+    done = change(una, **new, two_factor_passcode=newest(una, "two_factor")["TwoFactorPasscode"])
+    assert done.status_code == 204
+    assert "max-age=315360000" in cookie_line(done, "cozysessid"), "without a session a long one begins"
+
+
+def test_the_token_of_the_second_factor_is_read_as_text_too(server: RunningServer) -> None:
+    vera = server.add("vera", passphrase="cozy", auth_mode="two_factor_mail")
+    token = change(vera, current_passphrase=hashed("cozy", vera.domain)).json()["two_factor_token"]
+    text = base64.b64decode(token).decode()
+    code = newest(vera, "two_factor")["TwoFactorPasscode"]
+    new = {"new_passphrase": hashed("other", vera.domain), "two_factor_token": text, "two_factor_passcode": code}
+    assert change(vera, **new).status_code == 204
+
+
+def test_the_new_cookie_lasts_as_long_as_the_session(server: RunningServer) -> None:
+    wim = server.add("wim", passphrase="cozy")
+    browser = Browser(wim)
+    browser.login()
+    cookie = f"cozysessid={browser.cookies['cozysessid']}"
+    body = {"current_passphrase": hashed("cozy", wim.domain), "new_passphrase": hashed("b", wim.domain)}
+    done = wim.put(
+        "/settings/passphrase", SETTINGS, json_body={**body, "iterations": ITERATIONS}, headers={"Cookie": cookie}
+    )
+    assert done.status_code == 204
+    line = cookie_line(done, "cozysessid")
+    assert line
+    assert "max-age" not in line
+    assert not browser.logged_in, "the old cookie is dead"
+
+
+@pytest.mark.parametrize(
+    ("known", "changes", "may"),
+    [
+        (True, {"magic_link": True}, False),
+        (False, {}, True),
+        (None, {}, False),
+        (None, {"magic_link": True}, True),
+        (None, {"oidc_id": "x"}, True),
+    ],
+)
+def test_a_passphrase_that_nobody_knows_can_be_replaced_by_force(
+    server: RunningServer, known: bool | None, changes: dict[str, Any], may: bool
+) -> None:
+    name = f"f{known}{'-'.join(changes)}".lower().replace("_", "")
+    person = server.add(name, passphrase="cozy")
+
+    async def forget(_: object) -> None:
+        await person.instance.registry.modify(
+            person.instance, lambda doc: msgspec.structs.replace(doc, password_defined=known, **changes)
+        )
+
+    server.do(forget)
+    keys = {"key": "k", "publicKey": "p", "privateKey": "pp"}
+    answer = change(person, new_passphrase=hashed("new", person.domain), force=True, **keys)
+    assert answer.status_code == (204 if may else 400), answer.text
+    assert Browser(person).login("new").status_code == (303 if may else 401)
+
+
+def test_the_command_line_may_always_force(server: RunningServer) -> None:
+    xena = server.add("xena", passphrase="cozy")
+
+    async def token(_: object) -> str:
+        return commands.cli_token(xena.instance, [SETTINGS])
+
+    body = {"new_passphrase": hashed("n", xena.domain), "iterations": ITERATIONS, "key": "k", "force": True}
+    answer = xena.put("/settings/passphrase", token=server.do(token), json_body=body)
+    assert (answer.status_code, cookie_line(answer, "cozysessid")) == (204, "")
+
+
+def test_what_a_forgotten_passphrase_encrypted_goes_with_it(server: RunningServer) -> None:
+    yves = server.add("yves", passphrase="cozy")
+    for doctype in ("com.bitwarden.ciphers", "com.bitwarden.folders", "io.cozy.tests"):
+        assert yves.put(f"/data/{doctype}/one", doctype, json_body={"name": "2.x|y|z"}).status_code in (200, 201)
+    browser = Browser(yves)
+    token = fields(browser.get("/auth/passphrase_reset").text)["csrf_token"]
+    browser.post("/auth/passphrase_reset", data={"csrf_token": token, "from": "settings"})
+    link = newest(yves, "passphrase_reset")["PassphraseResetLink"]
+    assert "from=settings" in link
+    form = fields(browser.get(link).text)
+    data = {**form, "passphrase": "new", "iterations": "0", "key": ""}
+    answer = browser.post("/auth/passphrase_renew", data=data, headers={"Accept": "application/json"})
+    assert answer.json() == {"redirect": f"http://settings.{yves.domain}/#/profile/email"}
+    for doctype, status in (("com.bitwarden.ciphers", 404), ("com.bitwarden.folders", 404), ("io.cozy.tests", 200)):
+        assert yves.get(f"/data/{doctype}/one", doctype).status_code == status
+
+
+def test_pages_of_the_passphrase_keep_the_token_of_the_browser(server: RunningServer) -> None:
+    zoe = server.add("zoe", passphrase="cozy")
+    for path in ("/auth/passphrase", "/auth/passphrase_reset", "/auth/passphrase_renew?token=zz", "/auth/confirm"):
+        assert cookie_line(Browser(zoe).get(path), "_csrf"), path
+
+
+def test_the_passphrase_alone_confirms_even_without_a_session(server: RunningServer) -> None:
+    abe = server.add("abe", passphrase="cozy")
+    browser = Browser(abe)
+    page = browser.get("/auth/confirm", params={"state": "s", "redirect": f"http://drive.{abe.domain}/"})
+    assert page.status_code == 200
+    data = {**fields(page.text), "passphrase": hashed("cozy", abe.domain), "clear": ""}
+    answer = browser.post("/auth/confirm", data=data)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith(f"http://drive.{abe.domain}/?code=")
+    assert not browser.logged_in
