@@ -32,6 +32,7 @@ from inglenook.identity.passphrase import NewPassphrase
 from inglenook.web import logs
 from inglenook.web.app import create_app
 from inglenook.web.gate import Gate
+from inglenook.web.listener import bind
 from inglenook.web.runtime import Runtime
 from inglenook.web.serve import listening
 
@@ -121,7 +122,7 @@ class RunningServer:
         await self.runtime.start()
         try:
             self.gate = create_app(self.runtime, self._routes)
-            async with listening(self.gate):
+            async with listening(self.gate, bind(self.env.config.host, self.env.config.port)):
                 self._ready.set_result(None)
                 await self._stop.wait()
         finally:

@@ -124,7 +124,7 @@ def test_a_killed_process_is_replaced_and_nothing_acknowledged_is_lost(household
 
     def write() -> None:
         while not over.is_set():
-            with suppress(httpx.TransportError):
+            with suppress(httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):  # cut, but never refused
                 answer = household.call("POST", f"/data/{TESTS}/", json={})
                 assert answer.status_code == 201
                 written.append(answer.json()["id"])
@@ -148,6 +148,14 @@ def test_a_killed_process_is_replaced_and_nothing_acknowledged_is_lost(household
     assert set(written) <= {document["_id"] for document in documents}
     assert household.operator.ask("instances", "count") == "1 instance"
     assert household.operator.stop(household.server) == 0
+
+
+def test_what_comes_while_all_processes_are_started_anew_waits(household: Household) -> None:
+    before = household.workers
+    for worker in before:
+        os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: not set(household.workers) & set(before), "they are gone")
+    assert household.call("POST", f"/data/{TESTS}/", json={}).status_code == 201
 
 
 def test_commands_reach_every_process(household: Household) -> None:

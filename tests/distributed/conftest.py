@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests import services
@@ -33,9 +32,12 @@ def objects() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["redis", "postgres"])
-def farm(request: pytest.FixtureRequest, tmp_path: Path, postgres: str, objects: str) -> Iterator[Farm]:
+@pytest.fixture(scope="module", params=["redis", "postgres"])
+def farm(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres: str, objects: str
+) -> Iterator[Farm]:
     """Two processes for the web and two that work in the background; they wake each other over Redis or PostgreSQL."""
+    tmp_path = tmp_path_factory.mktemp("farm")
     environ = {
         "INGLENOOK_DATABASE_URL": services.schema_url(postgres, tmp_path),
         "INGLENOOK_BLOBS_URL": services.objects_url(objects, tmp_path),
@@ -49,13 +51,13 @@ def farm(request: pytest.FixtureRequest, tmp_path: Path, postgres: str, objects:
         farm.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def alice(farm: Farm) -> Person:
     """Alice, who lives on the farm."""
     return Person(farm, "alice").move_in()  # type: ignore[arg-type]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bob(farm: Farm) -> Person:
     """Bob, who lives there too."""
     return Person(farm, "bob").move_in()  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ is started anew later has the same.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -16,26 +17,26 @@ import msgspec
 
 from inglenook.cli.settings import Settings, Value
 from inglenook.environment import Config
+from inglenook.web.inherited import Inherited
 
 COMMAND = (sys.executable, "-m", "inglenook.cli.worker")
 
 
 class Orders(msgspec.Struct):
-    """What a worker is told: its number, two inherited descriptors, and the settings with the origin of each."""
+    """What a worker is told: its number, its descriptors, and the settings with the origin of each."""
 
     number: int
-    hub: int
-    lock: int
+    inherited: Inherited
     config: Config
     origins: dict[str, str]
     file: str | None
 
 
-def describe(settings: Settings, number: int, hub: int, lock: int) -> bytes:
+def describe(settings: Settings, number: int, inherited: Inherited) -> bytes:
     """The orders, as a worker reads them."""
     origins = {name: value.origin for name, value in settings.values.items()}
     file = None if settings.file is None else str(settings.file)
-    return msgspec.json.encode(Orders(number, hub, lock, settings.config, origins, file), enc_hook=str)
+    return msgspec.json.encode(Orders(number, inherited, settings.config, origins, file), enc_hook=str)
 
 
 def understand(raw: bytes) -> tuple[Orders, Settings]:
@@ -57,20 +58,23 @@ async def work(orders: Orders, settings: Settings) -> None:
     from inglenook.environment import Environment
     from inglenook.web.serve import serve_as_worker
 
-    connection = socket.socket(fileno=adopt(orders.hub))
+    connection = socket.socket(fileno=adopt(orders.inherited.hub))
+    listener = socket.socket(fileno=adopt(orders.inherited.listener))
     invocation = Invocation(LocalTerminal(), settings, Path.cwd(), os.environ)
     alongside = None if orders.number else lambda runtime: answering_commands(runtime, invocation)  # pyright: ignore
-    await serve_as_worker(Environment(settings.config), connection, alongside)
+    await serve_as_worker(Environment(settings.config), connection, listener, alongside)
 
 
 def main() -> None:
     """Read the orders, and work."""
     import uvloop
 
+    from inglenook.cli.main import COLLECT_AFTER
     from inglenook.web import logs
 
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
     orders, settings = understand(sys.stdin.buffer.read())
-    adopt(orders.lock)
+    adopt(orders.inherited.lock)
     logs.configure(settings.config)
     try:
         uvloop.run(work(orders, settings))

@@ -30,7 +30,7 @@ SUBMISSION = 587
 KEPT = 1000
 """Mails kept in the folder; the oldest make room."""
 
-MOMENT = "%Y%m%dT%H%M%S"
+MOMENT = "%Y%m%dT%H%M%S.%f"
 """How the names of kept mails begin, so that they sort by time."""
 
 DROPPED = "-"

@@ -21,7 +21,6 @@ from typing import Any
 import structlog
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
-from granian.server.embed import Server
 
 from inglenook.documents.changes import end_long_polls
 from inglenook.environment import Environment
@@ -29,6 +28,8 @@ from inglenook.storage.bus import Bus
 from inglenook.storage.hub import HubClient
 from inglenook.web.app import create_app
 from inglenook.web.gate import Gate
+from inglenook.web.inherited import Inherited
+from inglenook.web.listener import ListeningServer, bind
 from inglenook.web.lock import DataFolderTaken, DataLock
 from inglenook.web.metrics import MetricsServer
 from inglenook.web.runtime import Runtime
@@ -61,8 +62,8 @@ async def serve(env: Environment, alongside: Ready | None = None) -> None:
     stop = _signalled()
     lock = await _lock(env.config.data)
     try:
-        check_address(env.config.host, env.config.port)
-        async with _answering(Runtime(env), alongside):
+        listener = bind(env.config.host, env.config.port)
+        async with _answering(Runtime(env), listener, alongside):
             log.info("listening", address=f"{env.config.host}:{env.config.port}", data=str(env.config.data))
             await stop.wait()
             log.info("stopping")
@@ -72,7 +73,7 @@ async def serve(env: Environment, alongside: Ready | None = None) -> None:
 
 
 async def serve_by_several(
-    env: Environment, command: Sequence[str], describe: Callable[[int, int, int], bytes]
+    env: Environment, command: Sequence[str], describe: Callable[[int, Inherited], bytes]
 ) -> None:
     """Own the data folder and have `env.config.workers` processes answer requests, until SIGINT or SIGTERM.
 
@@ -80,7 +81,6 @@ async def serve_by_several(
     stop = _signalled()
     lock = await _lock(env.config.data)
     try:
-        check_address(env.config.host, env.config.port)
         supervisor = Supervisor(env, env.config.workers, lock, command, describe)
         try:
             await supervisor.start()
@@ -95,13 +95,17 @@ async def serve_by_several(
     log.info("stopped")
 
 
-async def serve_as_worker(env: Environment, connection: socket.socket, alongside: Ready | None = None) -> None:
-    """Answer requests as one of several processes, until SIGTERM or until the one that started it is gone."""
+async def serve_as_worker(
+    env: Environment, connection: socket.socket, listener: socket.socket, alongside: Ready | None = None
+) -> None:
+    """Answer requests as one of several processes, until SIGTERM or until the one that started it is gone.
+
+    `connection` leads to that one, `listener` is the socket that gives the requests."""
     stop = _signalled()
     hub = HubClient(connection, Bus())
     await hub.start()
     try:
-        async with _answering(Runtime(env, hub=hub), alongside):
+        async with _answering(Runtime(env, hub=hub), listener, alongside):
             hub.ready()
             ended = asyncio.ensure_future(hub.ended.wait())
             told = asyncio.ensure_future(stop.wait())
@@ -113,16 +117,18 @@ async def serve_as_worker(env: Environment, connection: socket.socket, alongside
 
 
 @asynccontextmanager
-async def _answering(runtime: Runtime, alongside: Ready | None) -> AsyncGenerator[None]:
+async def _answering(runtime: Runtime, listener: socket.socket, alongside: Ready | None) -> AsyncGenerator[None]:
     """Answer requests inside the context, with everything in the background."""
     sys.setswitchinterval(0.0005)  # a long Python computation in another thread gives way to the loop sooner
     try:
         await runtime.start()
-        async with alongside(runtime) if alongside else contextlib.nullcontext(), listening(create_app(runtime)):
+        commands = alongside(runtime) if alongside else contextlib.nullcontext()
+        async with commands, listening(create_app(runtime), listener):
             gc.collect()
             gc.freeze()  # what is there now stays: no search for garbage walks through it again
             yield
     finally:
+        listener.close()
         await _within(PARKING, runtime.stop(), "the background parts")
 
 
@@ -135,18 +141,18 @@ def _signalled() -> asyncio.Event:
 
 
 @asynccontextmanager
-async def listening(gate: Gate) -> AsyncGenerator[None]:
-    """Answer requests inside the context. At its end no request is taken any more, websockets and long polls are ended,
-    running requests get `GRACE` seconds, and what is left is cut off."""
+async def listening(gate: Gate, listener: socket.socket) -> AsyncGenerator[None]:
+    """Answer requests that come to `listener` inside the context.
+
+    At its end no request is taken any more, websockets and long polls are ended, running requests get `GRACE` seconds,
+    and what is left is cut off."""
     config = gate.runtime.env.config
     logging.getLogger("_granian").setLevel(logging.ERROR)
-    server = Server(
+    server = ListeningServer(
         gate,
-        address=config.host,
-        port=config.port,
+        listener,
         interface=Interfaces.ASGINL,
         http=HTTPModes.auto,
-        backlog=1024,
         backpressure=CONNECTIONS,
         http1_settings=HTTP1Settings(header_read_timeout=int(HEADER_SECONDS * 1000), max_buffer_size=MAX_HEADERS),
         http2_settings=HTTP2Settings(max_headers_size=MAX_HEADERS, keep_alive_interval=int(HEADER_SECONDS * 1000)),
@@ -156,11 +162,14 @@ async def listening(gate: Gate) -> AsyncGenerator[None]:
     )
     running = asyncio.ensure_future(server.serve())
     try:
-        await _accepting(config.host, config.port, running)
+        await asyncio.sleep(0)  # it takes the socket, or fails
+        if running.done():
+            running.result()
         async with _watched(gate):
             yield
     finally:
         server.stop()
+        listener.close()
         gate.close_websockets()
         end_long_polls()
         done, _ = await asyncio.wait([running], timeout=GRACE)
@@ -187,17 +196,6 @@ async def _watched(gate: Gate) -> AsyncGenerator[None]:
         await figures.stop()
 
 
-def check_address(host: str, port: int) -> None:
-    """Raise OSError when the address cannot be bound or is taken; Granian itself would share a taken one."""
-    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, number) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise OSError(error.errno, f"Cannot listen on {host}:{port}: {error.strerror}") from None
-
-
 async def _lock(folder: Path) -> DataLock:
     """The lock of the data folder; a command that holds it is waited for. Raises DataFolderTaken."""
     deadline = asyncio.get_running_loop().time() + PATIENCE
@@ -208,20 +206,6 @@ async def _lock(folder: Path) -> DataLock:
             if taken.holder.purpose == "server" or asyncio.get_running_loop().time() > deadline:
                 raise
         await asyncio.sleep(0.05)
-
-
-async def _accepting(host: str, port: int, running: asyncio.Future[None]) -> None:
-    """Wait until connections are taken."""
-    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    while not running.done():
-        try:
-            _, writer = await asyncio.open_connection(target, port)
-        except OSError:
-            await asyncio.sleep(0.005)
-        else:
-            writer.close()
-            return
-    running.result()
 
 
 async def _within(seconds: float, ending: Any, what: str) -> None:

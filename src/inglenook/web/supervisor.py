@@ -1,7 +1,8 @@
 """A server of several processes: this one owns the data folder, starts the others, and starts anew those that end.
 
 The others, the *workers*, answer requests on the same port, where the kernel gives each connection to one of them, and
-share the background work. This process answers none: it is the hub that joins them (`storage.hub`).
+share the background work. This process answers none: it is the hub that joins them (`storage.hub`), and it holds their
+sockets, so that what comes in while a worker is started anew waits for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import structlog
 
 from inglenook.environment import Environment
 from inglenook.storage.hub import Hub
+from inglenook.web.inherited import Inherited
+from inglenook.web.listener import bind_beside, bind_several
 from inglenook.web.lock import DataLock
 
 START = 60.0
@@ -26,6 +29,8 @@ SHORT_LIFE = 10.0
 """Seconds; a worker that lives shorter than that is started anew after a pause,"""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
 """of so many seconds, which doubles."""
+PATIENCE = 2.0
+"""Seconds of a pause during which the connections of a worker wait for the next one."""
 
 log = structlog.get_logger("inglenook.server")
 
@@ -37,12 +42,12 @@ class WorkerFailed(Exception):
 class Supervisor:
     """Keeps `count` workers running.
 
-    `command` starts one; `describe` gives what it reads from its standard input, from its number and the descriptors of
-    its connection to the hub and of the lock, which is free when the last process has ended."""
+    `command` starts one; `describe` gives what it reads from its standard input, from its number and its
+    descriptors."""
 
     def __init__(
         self, env: Environment, count: int, lock: DataLock, command: Sequence[str],
-        describe: Callable[[int, int, int], bytes],
+        describe: Callable[[int, Inherited], bytes],
     ) -> None:  # fmt: skip
         self._env = env
         self._lock = lock
@@ -51,11 +56,13 @@ class Supervisor:
         self._hub = Hub(env.clock)
         self._workers: dict[int, Process] = {}
         self._count = count
+        self._listeners: list[socket.socket] = []
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start the workers; returns when all answer requests. Raises WorkerFailed."""
+        """Start the workers; returns when all answer requests. Raises WorkerFailed, OSError (the address)."""
+        self._listeners = bind_several(self._env.config.host, self._env.config.port, self._count)
         ready = [asyncio.Event() for _ in range(self._count)]
         self._tasks = [
             asyncio.create_task(self._keep(number, event), name=f"worker {number}")
@@ -70,6 +77,8 @@ class Supervisor:
     async def stop(self) -> None:
         """End the workers as an operator would, and those that do not end after a while at once."""
         self._stopping = True
+        for listener in self._listeners:
+            listener.close()
         for worker in self._workers.values():
             worker.send_signal(signal.SIGTERM)
         _, slow = await asyncio.wait(self._tasks, timeout=END)
@@ -91,19 +100,31 @@ class Supervisor:
             tell = log.warning if code < 0 else log.error  # killed from outside, or a fault of ours
             tell("a worker ended, another one is started", number=number, code=code)
             pause = FIRST_PAUSE if clock.monotonic() - born > SHORT_LIFE else min(pause * 2, LONGEST_PAUSE)
+            await self._rest(number, pause)
+
+    async def _rest(self, number: int, pause: float) -> None:
+        """Wait before a worker is started anew; the others get its connections when that takes long."""
+        config = self._env.config
+        if pause <= PATIENCE:
             await asyncio.sleep(pause)
+            return
+        self._listeners[number].close()
+        await asyncio.sleep(pause)
+        if not self._stopping:
+            self._listeners[number] = bind_beside(config.host, config.port)
 
     async def _run(self, number: int, ready: asyncio.Event) -> int:
         """One worker, from its start to its end."""
         here, there = socket.socketpair()
         with there:
+            inherited = Inherited(there.fileno(), self._lock.descriptor, self._listeners[number].fileno())
             worker = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=PIPE,
-                pass_fds=(there.fileno(), self._lock.descriptor),
+                pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C is for this process, which then ends the workers
             )
-            described = self._describe(number, there.fileno(), self._lock.descriptor)
+            described = self._describe(number, inherited)
         self._workers[number] = worker
         if self._stopping:
             worker.send_signal(signal.SIGTERM)

@@ -6,6 +6,10 @@ JSON functions work on them.
 
 from __future__ import annotations
 
+import fcntl
+import os
+from pathlib import Path
+
 import apsw
 
 from inglenook.kernel.errors import DomainError, OutOfSpace, Unavailable
@@ -90,7 +94,7 @@ def connect_writer(path: str) -> apsw.Connection:
         connection = apsw.Connection(path)
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         if path != MEMORY:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _log_ahead(connection, path)
         connection.execute(
             "PRAGMA synchronous = FULL; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;"
             "PRAGMA journal_size_limit = 16777216"
@@ -99,6 +103,16 @@ def connect_writer(path: str) -> apsw.Connection:
     except apsw.Error as error:
         raise storage_error(error) from error
     return connection
+
+
+def _log_ahead(connection: apsw.Connection, path: str) -> None:
+    """Have the file written through a log, which is one process's turn: the others would not wait but fail."""
+    turn = os.open(Path(path).parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        os.close(turn)
 
 
 def connect_reader(path: str) -> apsw.Connection:
