@@ -72,6 +72,9 @@ def test_the_first_copy_is_folders_then_files_then_the_end(trip: Trip) -> None:
     ]
     kinds = [f"{c.method} {'/'.join(c.path.split('/')[3:])}" for c in calls if c.json_or_none() != {}]
     assert kinds[0] == "POST _bulk_docs"
+    assert calls[0].json["io.cozy.files"][0]["name"] == "Sub"
+    assert {d["name"] for d in calls[0].json["io.cozy.files"]} == {"Sub", "deep.txt", "one.txt"}
+    assert not [c for c in calls if c.path.endswith("_revs_diff")], "nothing is asked in the first copy"
     assert kinds[-1] == "DELETE initial"
     assert [kind.partition(" ")[0] for kind in kinds[1:-1]] == ["PUT"] * 4
     deep = trip.deal.kept[trip.id("Sub/deep.txt")]
@@ -87,6 +90,9 @@ def test_a_new_content_is_asked_about_announced_and_sent_with_its_history(trip: 
     eventually(lambda: trip.fetched("one.txt") == b"second", "the new content")
     document = trip.deal.kept[trip.id("one.txt")].document
     assert document == {**document, **history(before, trip.alice.rev(id))}
+    key = f"io.cozy.files/{trip.id('one.txt')}"
+    assert trip.peer.got("POST", "/_revs_diff$")[-1].json == {key: [document["_rev"]]}
+    assert trip.peer.got("POST", "/_bulk_docs$")[-1].json == {"io.cozy.files": [document]}
 
 
 def test_a_rename_is_metadata_alone(trip: Trip) -> None:

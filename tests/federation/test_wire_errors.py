@@ -74,10 +74,10 @@ def test_bodies_that_are_none(visit: Visit, path: str) -> None:
     is_plain(visit, 400, "Bad Request", "POST", path, content=b"null")
     for body in (b"{nope", b'{"io.cozy.files": [', b"", b"\xff\xfe", b'{"a":' * 20_000):
         answer = visit.peer.send(visit.deal, "POST", path, content=body)
-        assert answer.status_code == 500
+        assert answer.status_code == 400
         assert answer.headers["content-type"] == JSONAPI
         error = answer.json()["errors"][0]
-        assert (error["status"], error["title"], error["source"]) == ("500", "Unqualified error", {})
+        assert (error["status"], error["title"], error["source"]) == ("400", "Bad Request", {})
     for body in (b"[]", b'"text"', b"3"):
         assert visit.peer.send(visit.deal, "POST", path, content=body).status_code == 400
 
@@ -163,7 +163,7 @@ def test_an_impossible_name_in_a_bulk_stops_nothing_else(visit: Visit) -> None:
     bad, good = visit.peer.folder(visit.deal, "a/b"), visit.peer.folder(visit.deal, "Good among bad")
     answer = visit.peer.send_bulk(visit.deal, bad, good)
     detail = f"{bad['_id']} - Invalid filename: empty or contains an illegal character"
-    is_jsonapi(answer, 500, "Unqualified error", detail, {})
+    is_jsonapi(answer, 422, "Invalid Parameter", detail, {"parameter": "name"})
     assert "Good among bad" in visit.tree()
 
 
@@ -183,8 +183,8 @@ def test_a_folder_below_itself(visit: Visit) -> None:
     visit.peer.send_bulk(visit.deal, outer, inner)
     moved = {**outer, "dir_id": inner["_id"], **history(outer["_rev"], revision(2, "cycle"))}
     answer = visit.peer.send_bulk(visit.deal, moved)
-    assert answer.status_code in (400, 412, 500)
-    assert answer.json()["errors"][0]["title"] in ("Bad Request", "Precondition Failed", "Unqualified error")
+    assert answer.status_code in (400, 412)
+    assert answer.json()["errors"][0]["title"] in ("Bad Request", "Precondition Failed")
     assert "Outer of a cycle/Inner of a cycle" in visit.tree()
 
 
@@ -195,7 +195,7 @@ def test_a_new_file_in_a_folder_that_is_in_the_trash(visit: Visit) -> None:
     document = visit.peer.file(visit.deal, "too late.txt", b"late", dir_id=folder["_id"])
     key = visit.peer.announce(visit.deal, document).json()["key"]
     answer = visit.peer.upload(visit.deal, key, b"late")
-    is_jsonapi(answer, 500, "Unqualified error", "Parent directory is in the trash", {})
+    is_jsonapi(answer, 409, "Conflict", "Parent directory is in the trash", {})
 
 
 def test_a_description_that_is_too_long_or_none(visit: Visit) -> None:

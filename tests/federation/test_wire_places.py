@@ -144,9 +144,9 @@ def test_parents_in_the_trash(visit: Visit) -> None:
     new = peer.file(deal, "new in trashed.txt", b"new", dir_id=folder["_id"])
     key = peer.announce(deal, new).json()["key"]
     refused = peer.upload(deal, key, b"new")
-    assert refused.status_code == 500
+    assert refused.status_code == 409
     error = refused.json()["errors"][0]
-    assert (error["title"], error["detail"]) == ("Unqualified error", "Parent directory is in the trash")
+    assert (error["title"], error["detail"]) == ("Conflict", "Parent directory is in the trash")
     below = peer.folder(deal, "New folder in trashed", dir_id=folder["_id"])
     assert peer.send_bulk(deal, below).json() == []
     assert bob.find(folder["_id"], "New folder in trashed") == below["_id"], "a folder is made in the trashed one"

@@ -194,6 +194,40 @@ def test_one_refused_document_blocks_no_other_and_says_why(desk: Desk) -> None:
     desk.arrived(refused)
 
 
+def test_a_folder_that_is_refused_in_the_first_copy_stops_nothing_else(town: Town, peer: FakePeer) -> None:
+    alice = town.alice
+    title = next(TITLES)
+    root = alice.mkdir(title)
+    refused, good = alice.mkdir("Refused at first", root), alice.mkdir("Good", root)
+    files = [alice.upload("inside.txt", b"inside", good), alice.upload("beside.txt", b"beside", root)]
+
+    def refuse(call: Call) -> Reply:
+        if any(document["name"] == "Refused at first" for document in call.json.get("io.cozy.files", ())):
+            return Reply(
+                500, {"errors": [{"status": "500", "title": "Unqualified error", "detail": "no", "source": {}}]}
+            )
+        return peer.usual(call)
+
+    end = peer.on("POST", "/_bulk_docs$", refuse)
+    deal = share(alice, peer, title, [folder_rule(title, root)])
+    eventually(lambda: {xor(id, deal.key) for id in [good, *files]} <= set(deal.kept), "everything else")
+    assert xor(refused, deal.key) not in deal.kept
+    end()
+    eventually(lambda: xor(refused, deal.key) in deal.kept, "what was refused at first")
+
+
+def test_a_file_that_is_trashed_at_once_is_removed_when_it_can_be(desk: Desk) -> None:
+    """A server of another make notes aside of a new file that it is shared; a removal must not come before (§23)."""
+    from time import monotonic
+
+    file = desk.alice.upload("for a moment.txt", b"moment", desk.root)
+    desk.arrived(file)
+    brought = monotonic()
+    desk.alice.trash(file)
+    desk.gone(file)
+    assert monotonic() - brought > 1.0
+
+
 def test_a_recipient_without_room_gets_the_rest_when_it_asks(desk: Desk) -> None:
     full: Body = {"status": "413", "title": "Request Entity Too Large", "detail": "The file is too big", "source": {}}
     path = rf"{desk.deal.id}/io\.cozy\.files/[^/]+$"

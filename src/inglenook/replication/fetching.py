@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from inglenook.identity.instance import Instance
-from inglenook.kernel.errors import BadRequest, DomainError, NotFound, Unprocessed, UpstreamFailed
+from inglenook.kernel.errors import BadRequest, Conflict, DomainError, NotFound, UpstreamFailed
 from inglenook.replication.exchange import Exchange, ParentMissing, Received
 from inglenook.replication.placement import is_there, recreate_folder
 from inglenook.replication.receive_folders import BulkOutcome, apply_bulk
@@ -61,7 +61,7 @@ async def _fetch_parents(instance: Instance, ex: Exchange, id: str) -> None:
         if await instance.store.read(lambda view, i=id: is_there(view, ex, i)):
             break
     else:
-        raise Unprocessed("The folder lies too deep")
+        raise BadRequest("The folder lies too deep")
 
     def make(tx: Writer) -> None:
         for folder_id, body in reversed(fetched):
@@ -71,7 +71,7 @@ async def _fetch_parents(instance: Instance, ex: Exchange, id: str) -> None:
 
 
 async def _ask_for_folder(instance: Instance, ex: Exchange, id: str) -> Body:
-    """Ask the sender, then (on the owner) the other members. Raises NotFound; Unprocessed when nobody can be asked,
+    """Ask the sender, then (on the owner) the other members. Raises NotFound; Conflict when nobody can be asked,
     which must not look as if this server were out of order."""
     silent = True
     for index in _who_may_know(ex.sharing, ex.index):
@@ -90,7 +90,7 @@ async def _ask_for_folder(instance: Instance, ex: Exchange, id: str) -> Body:
         if isinstance(found, dict) and found.get("type") == "directory" and not wrong_member(found):
             return found
     if silent:
-        raise Unprocessed("The folder cannot be asked for")
+        raise Conflict("The folder cannot be asked for")
     raise NotFound("This folder was not found")
 
 

@@ -20,6 +20,7 @@ from inglenook.sharing.tracking import Shared
 from inglenook.storage.documents.contract import Content, Reader, Record
 
 LONGEST_HISTORY = 200
+BEHIND_FOLDERS = 1_000_000
 MOST_LEAVES = 20  # of a document in conflict
 
 
@@ -203,8 +204,13 @@ def folder_with_those_above(view: Reader, sharing: Sharing, key: bytes, id: str)
     return page.bulk
 
 
+def listed(file: FileToSend) -> Change:
+    """A file as it is told of in a bulk, behind all folders."""
+    return Change(FILES, file.id, file.seq, file.rev, file.document, depth=BEHIND_FOLDERS)
+
+
 def in_order(items: Sequence[Change]) -> list[Change]:
-    """Folders by depth, then everything else as it came, removals of folders before those of files (spec/05 §11)."""
+    """Folders by depth, then files, removals at the end, of folders before those of files (spec/05 §11)."""
     return sorted(items, key=lambda item: (item.removed, item.depth))
 
 

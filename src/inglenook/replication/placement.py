@@ -9,7 +9,7 @@ from __future__ import annotations
 from inglenook.files import tree
 from inglenook.files.documents import FILES, TRASH_ID, Item
 from inglenook.files.store import create_item, touch_directories_below, update_item
-from inglenook.kernel.errors import Unprocessed
+from inglenook.kernel.errors import Conflict
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.replication.dissociate import give_up_id
 from inglenook.replication.exchange import Body, Exchange, ParentMissing, Received, Safety, next_revision
@@ -20,7 +20,7 @@ from inglenook.storage.documents.contract import Reader, Writer
 def parent_of(tx: Writer, ex: Exchange, received: Received, *, may_be_trashed: bool = False) -> str:
     """The id of the folder that a received document goes into; the sharing folder when it names none.
 
-    Raises ParentMissing (only the sender knows the folder), Safety (outside of the sharing), Unprocessed (the
+    Raises ParentMissing (only the sender knows the folder), Safety (outside of the sharing), Conflict (the
     folder is in the trash here, and that is no place for this document)."""
     dir_id = received.text("dir_id")
     if not dir_id:
@@ -34,7 +34,7 @@ def parent_of(tx: Writer, ex: Exchange, received: Received, *, may_be_trashed: b
         if ex.one_way:  # the owner still has it
             raise ParentMissing(dir_id)
         if not may_be_trashed:
-            raise Unprocessed("Parent directory is in the trash")
+            raise Conflict("Parent directory is in the trash")
     return dir_id
 
 

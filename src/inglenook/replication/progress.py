@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from inglenook.kernel.errors import UpstreamFailed
+
+SETTLING = 2.0
+"""Seconds after which a server of another make has noted of a new file that it is shared; it does so aside, and does
+not know what to do with a removal that comes earlier (spec/05 §23)."""
 
 
 @dataclass(slots=True)
 class Progress:
     """How far a run is: `cursor` is read, `open` is on its way (document → place in the feed), `again` has changed
     since. `fresh` is how far the newest changes were read while older ones still wait; 0 when none do.
-    `sent` are the revisions of documents behind the cursor that the member has already."""
+    `sent` are the revisions of documents behind the cursor that the member has already, `brought` the moments (of the
+    monotonic clock, in seconds) at which it took the contents of late."""
 
     cursor: int
     open: dict[str, int] = field(default_factory=dict[str, int])
     again: set[str] = field(default_factory=set[str])
     fresh: int = 0
     sent: dict[str, str] = field(default_factory=dict[str, str])
+    brought: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
     def done(self) -> int:
         """Up to here everything is with the member, or written down."""
         return min(self.cursor, min(self.open.values()) - 1) if self.open else self.cursor
+
+    def note_brought(self, key: str, now: float) -> None:
+        """The member has just taken the content of a file."""
+        for old in [known for known, at in self.brought.items() if at + SETTLING <= now]:
+            del self.brought[old]
+        self.brought[key] = now
+
+    def settling(self, keys: Iterable[str], now: float) -> float:
+        """The seconds until the member's server surely knows of these files that they are shared."""
+        return max((self.brought[key] + SETTLING - now for key in keys if key in self.brought), default=0.0)
 
 
 class OnTheWay:

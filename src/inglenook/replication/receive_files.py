@@ -8,7 +8,7 @@ from inglenook.files.settings import version_limits
 from inglenook.files.store import create_item, hold_content_of, update_item
 from inglenook.files.versions import keep_previous
 from inglenook.kernel.conflicts import Outcome, mixup
-from inglenook.kernel.errors import Unprocessed
+from inglenook.kernel.errors import Conflict
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import SharingRule, by_id, rule_for_file
@@ -71,7 +71,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
 def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) -> None:
     """Apply a file with its content, which is already safely stored (spec/05 §15.3).
 
-    Raises Safety, ParentMissing, Unprocessed (the folder is in the trash here)."""
+    Raises Safety, ParentMissing, Conflict (the folder is in the trash here)."""
     tx.origin = ex.came(received.rev)
     item = tree.get(tx, received.id)
     shared = tracking.load(tx, FILES, received.id)
@@ -224,7 +224,7 @@ def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) ->
     single = not received.text("dir_id") and rule.selector in ("", "id", "_id") and received.id == rule.values[0]
     dir_id = folder.place_of_single_file(tx, ex.instance, ex.sharing) if single else parent_of(tx, ex, received)
     if tree.Lineage(tx).below(Item("", "", {"dir_id": dir_id}), TRASH_ID):
-        raise Unprocessed("Parent directory is in the trash")
+        raise Conflict("Parent directory is in the trash")
     chain: list[str] | None = revived(tx, ex, received)
     name, chain = settle_name(tx, ex, dir_id, received.text("name"), received.id, chain)
     body = file_body(received, rule, dir_id, name, None)

@@ -11,7 +11,7 @@ from inglenook.files import tree
 from inglenook.files.documents import Item
 from inglenook.files.store import create_item, update_item
 from inglenook.kernel.conflicts import Outcome, mixup
-from inglenook.kernel.errors import BadRequest, Conflict, DomainError, PreconditionFailed, Unprocessed
+from inglenook.kernel.errors import BadRequest, Conflict, DomainError, PreconditionFailed
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import rule_for_file
@@ -50,9 +50,10 @@ class BulkOutcome:
             self.failed(received, error)
 
     def failed(self, received: Received, error: DomainError) -> None:
-        """Remember an error; those that have no status of their own are told with the document's id."""
-        named = isinstance(error, (BadRequest, Conflict))
-        self.errors[received.id] = error if named else Unprocessed(f"{received.id} - {error.detail}")
+        """Remember an error; those that are about the document itself are told with its id."""
+        if not isinstance(error, (BadRequest, Conflict)):
+            error.detail = f"{received.id} - {error.detail}"
+        self.errors[received.id] = error
 
 
 def apply_bulk(tx: Writer, ex: Exchange, documents: list[Received]) -> BulkOutcome:
@@ -194,6 +195,6 @@ def update_folder(
 def refuse_move(tx: Writer, ex: Exchange, item: Item, received: Received) -> None:
     """A folder cannot go below itself. On the owner its own state wins, told by one more revision (spec/05 §23)."""
     if not ex.sharing.owner:
-        raise Unprocessed("Forbidden document move")
+        raise PreconditionFailed("Forbidden document move")
     chain = next_revision(mixup(item.rev, received.chain), ex.random)
     update_item(tx, item, item.body, chain=chain)

@@ -10,7 +10,7 @@ from litestar.response import Response
 
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
-from inglenook.kernel.errors import BadRequest, NotFound, TooLarge, Unprocessed, Unreadable, UnsupportedMediaType
+from inglenook.kernel.errors import BadRequest, NotFound, TooLarge, Unreadable, UnsupportedMediaType
 from inglenook.peers import extensions
 from inglenook.replication import frames, receive_batch, receive_chunks, service
 from inglenook.replication.initial import end_initial_sync
@@ -142,12 +142,12 @@ def _require(instance: Instance, extension: str) -> None:
 
 
 async def _object(request: Http, limit: int) -> Body:
-    """A JSON object; `null` and malformed bodies are refused as peers expect it (spec/05 §12.0)."""
+    """A JSON object. Raises BadRequest for what cannot be read, Unreadable for another value (spec/05 §12.0)."""
     raw = await read_body(request, limit)
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unprocessed(str(error)) from error
+        raise BadRequest(str(error)) from error
     if not isinstance(body, dict):
         raise Unreadable("Bad Request")
     return body

@@ -147,13 +147,16 @@ class Sender:
                 await self.line.knock()
 
     async def _greet(self) -> None:
-        """Wait until the member has stored what came with the answer: about a second (spec/04 trap 23)."""
+        """Wait until the member has stored what came with the answer: a server of the same make answers when it is
+        ready, any other one has a second for it (spec/04 trap 23)."""
+        if not self.batches.possible:
+            await asyncio.sleep(1.0)
+            return
         for pause in (0.0, 0.1, 0.2, 0.4, 0.8):
             await asyncio.sleep(pause)
             with suppress(Refused):
                 await self.line.call("POST", "/_revs_diff", {})
-                if pause or self.batches.possible:  # one of the same make answers when it is ready
-                    return
+                return
 
     async def _read(self, sharing: Sharing, since: int, limit: int) -> Page:
         key, sent = key_of(sharing, self.index), self._sent
@@ -169,13 +172,16 @@ class Sender:
     # -- sending
 
     async def _send_folders(self, sharing: Sharing) -> None:
-        """The first copy begins with all folders (spec/05 §21.1)."""
+        """The first copy begins with all folders (spec/05 §21.1); a small one in the plain protocol is one bulk."""
+        if not self.batches.possible and not (await self._read(sharing, self.progress.cursor, PAGE)).more:
+            await self._set_phase("files")
+            return
         key = key_of(sharing, self.index)
         folders = await self.instance.store.scan(lambda view: outbox.folders_first(view, sharing, key))
         for start in range(0, len(folders), PAGE):
             batch = folders[start : start + PAGE]
             if not (self.batches.possible and await self._send_batch(sharing, batch, (), ())):
-                await self._send_bulk(sharing, batch)
+                await self._send_changes(sharing, batch)
             self._sent.update({tracking_id(folder): folder.rev for folder in batch})
         await self._set_phase("files")
 
@@ -249,12 +255,14 @@ class Sender:
         bulk, removals = list(page.bulk), list(page.removals)
         # an upload that is on its way must not arrive behind the removal of its file
         await on_the_way.over(lambda: not any(tracking_id(gone) in progress.open for gone in removals))
+        await asyncio.sleep(progress.settling(map(tracking_id, removals), self.instance.env.clock.monotonic()))
         folders_go = any(change.depth == 0 for change in removals)
         moved = [file for file in page.files if not file.created]
         if not (folders_go and moved):
             bulk, removals = [*bulk, *removals], []
-        if bulk:
-            await self._send_changes(sharing, bulk)
+        listed = [outbox.listed(file) for file in page.files]
+        if bulk or listed:
+            await self._send_changes(sharing, bulk, listed)
         for file in page.files:
             self.uploads.start(sharing, file)
         progress.cursor = page.last
@@ -266,15 +274,16 @@ class Sender:
         if not on_the_way.stopped and len(page.bulk) + len(page.files) >= PAGE // 2:
             await self._keep_checkpoint()
 
-    async def _send_changes(self, sharing: Sharing, changes: Sequence[Change]) -> None:
-        """Send changes in bulks; when a bulk is refused, one by one, and what is refused then is written down."""
-        wanted = await self._missing(changes)
-        if not wanted:
-            return
+    async def _send_changes(self, sharing: Sharing, changes: Sequence[Change], listed: Sequence[Change] = ()) -> None:
+        """Send changes in bulks; when a bulk is refused, one by one, and what is refused then is written down.
+        `listed` are files, which are told of in bulks as well, and taken by their uploads alone (spec/05 §9)."""
+        missing = await self._missing([*changes, *listed])
+        told = set(map(id, listed))
+        wanted = [change for change in missing if id(change) not in told]
         try:
-            await self._send_bulk(sharing, wanted)
+            await self._send_bulk(sharing, missing)
         except Refused as refusal:
-            if len(wanted) == 1:
+            if len(missing) == len(wanted) == 1:
                 await self.line.write_down(tracking_id(wanted[0]), refusal.detail)
                 return
             for change in outbox.in_order(wanted):

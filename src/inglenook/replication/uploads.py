@@ -102,6 +102,7 @@ class Uploads:
             timeout=TRANSFER if file.content.size > LARGE else SMALL_TRANSFER,
             refresh=False,
         )
+        self._progress.note_brought(f"{outbox.FILES}/{file.id}", line.instance.env.clock.monotonic())
         await line.taken(f"{outbox.FILES}/{file.id}")
 
     async def _body_of(self, content: Content) -> bytes | Callable[[], AsyncIterator[bytes]] | None:

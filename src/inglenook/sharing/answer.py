@@ -24,6 +24,7 @@ from inglenook.kernel.members import WAITING, Event, State, next_state
 from inglenook.peers.transport import PeerResponse
 from inglenook.sharing import documents, folder, members_list, organizations, rights, shortcuts, triggers
 from inglenook.sharing.documents import NO_MEMBER, WRONG_STATE, AccessToken, Body, Credentials, OAuthClient, Sharing
+from inglenook.sharing.options import sharing_options
 from inglenook.storage.documents.contract import Document, Reader, Writer
 from inglenook.wire import JSONAPI
 
@@ -298,7 +299,7 @@ def take_reply(tx: Writer, instance: Instance, sharing_id: str, client_id: str, 
     if not sharing.drive and rule is not None and not rule.mime and not sharing.initial_sync:
         folder.ensure_sharing_folder(tx, instance, sharing)
         sharing = documents.load(tx, sharing_id)
-    if (instance.context_settings.get("sharing") or {}).get("auto_accept_trusted_contacts") is True:
+    if sharing_options(instance).get("auto_accept_trusted_contacts") is True:
         owner = sharing.members[0]
         address_book.trust(tx, owner.email, name=owner.public_name, instance=owner.instance)
     return sharing

@@ -85,7 +85,7 @@ async def describe(sharing_id: str, request: Http, instance: Instance, caller: C
     sharing = await _load(instance, caller, sharing_id)
     await require_full_rights(caller, sharing.rules)
     attributes = jsonapi.parse_document(await read_body(request, BODY_LIMIT)).attributes
-    text = attributes.get("description", "")
+    text = attributes.get("description") or ""
     if not isinstance(text, str):
         raise BadRequest(jsonapi.MALFORMED)
     await instance.store.write(lambda tx: description.change(tx, sharing_id, text))

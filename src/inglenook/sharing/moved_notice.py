@@ -12,6 +12,7 @@ from inglenook.sharing import attempts, documents, links, steps
 from inglenook.sharing.documents import DOCTYPE, Sharing
 from inglenook.sharing.steps import Claim, Outcome
 from inglenook.storage.documents.contract import Writer
+from inglenook.wire import JSONAPI
 
 STEP = "moved-notice"
 BODY_TYPE = "io.cozy.sharings.moved"
@@ -40,6 +41,7 @@ async def tell(instance: Instance, claim: Claim) -> Outcome:
         return Outcome.DONE
     pair = clients.issue_pair(instance, credentials.inbound_client_id, f"{DOCTYPE}:ALL:{sharing.id}")
     attributes = {
+        "id": "",
         "new_instance": instance.origin,
         "access_token": pair.access_token,
         "refresh_token": pair.refresh_token,
@@ -48,7 +50,7 @@ async def tell(instance: Instance, claim: Claim) -> Outcome:
         links.peer_link(instance, sharing, index),
         "POST",
         f"/sharings/{sharing.id}/recipients/self/moved",
-        headers={"Content-Type": "application/vnd.api+json"},
+        headers={"Accept": JSONAPI, "Content-Type": JSONAPI},
         body=msgspec.json.encode(jsonapi.document(jsonapi.resource(BODY_TYPE, "", attributes))),
     )
     return attempts.judge(response.status)

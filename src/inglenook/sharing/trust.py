@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 from inglenook.contacts import address_book
@@ -11,6 +9,7 @@ from inglenook.identity.instance import Instance
 from inglenook.sharing import answer, documents, steps
 from inglenook.sharing.answer import OwnerRefused
 from inglenook.sharing.documents import Sharing
+from inglenook.sharing.options import sharing_options
 from inglenook.sharing.steps import Claim, Outcome
 from inglenook.storage.documents.contract import Reader, Writer
 
@@ -30,12 +29,6 @@ def is_trusted(view: Reader, instance: Instance, sharing: Sharing) -> bool:
         if trusted and (host == trusted or host.endswith(f".{trusted}")):
             return True
     return options.get("auto_accept_trusted_contacts") is True and address_book.is_trusted(view, owner.email)
-
-
-def sharing_options(instance: Instance) -> Mapping[str, Any]:
-    """The `sharing` table of the context's configuration."""
-    options = instance.context_settings.get("sharing")
-    return options if isinstance(options, dict) else {}
 
 
 def queue(tx: Writer, instance: Instance, sharing: Sharing) -> None:
