@@ -287,6 +287,9 @@ def test_an_index_is_made_once_and_shown_as_clients_compare_it(shelf: Shelf) -> 
     assert other["result"] == "created"
     assert set(shelf.get("/_design/by_b_and_a")["views"]) == {made["name"], other["name"]}
     assert shelf.get("/_design/by_b_and_a")["_rev"].startswith("2-")
+    made = shelf.index({"z": "desc"}, {"a": "desc"}, ddoc="by_z_and_a")
+    backwards = shelf.get("/_design/by_z_and_a")["views"][made["name"]]
+    assert list(backwards["map"]["fields"].items()) == [("z", "desc"), ("a", "desc")]
     plain = shelf.get("/_design/by_b_and_a")["views"][other["name"]]
     assert plain["map"]["partial_filter_selector"] == {}
     assert plain["options"] == {"def": {"fields": ["c"]}}

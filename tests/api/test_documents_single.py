@@ -160,6 +160,16 @@ def test_a_deletion_names_its_revision_once(shelf: Shelf) -> None:
     assert shelf.refusal("DELETE", "/x", params={"rev": rev}) == (404, "not_found", "deleted")
 
 
+def test_a_read_of_revisions_fails_in_the_words_of_the_store(shelf: Shelf) -> None:
+    shelf.create()
+    missing = {"error": "not_found", "reason": "missing"}
+    assert shelf.call("GET", "/x", params={"revs": "true"}).json() == missing
+    assert shelf.call("GET", "/x", params={"revs": "true", "open_revs": "all"}).json() == missing
+    refused = shelf.call("GET", "/x", params={"revs": "true", "rev": "zz"}).json()
+    assert refused == {"error": "bad_request", "reason": "Invalid rev format"}
+    assert shelf.call("GET", "/x").json() == {**missing, "ok": False, "status": "404"}
+
+
 def test_the_error_says_whether_database_or_document_is_missing(shelf: Shelf) -> None:
     assert shelf.refusal("GET", "/x") == (404, "not_found", "wrong_doctype")
     assert shelf.refusal("DELETE", "/x", params={"rev": "1-a"}) == (404, "not_found", "Database does not exist.")

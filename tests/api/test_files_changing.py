@@ -329,7 +329,6 @@ def test_the_trash_is_for_what_can_be_trashed(drawer: Drawer) -> None:
         ("DELETE", f"/files/{ROOT}"),
         ("DELETE", f"/files/{TRASH}"),
         ("POST", f"/files/trash/{file['id']}"),
-        ("DELETE", f"/files/trash/{file['id']}"),
         ("POST", f"/files/trash/{TRASH}"),
         ("DELETE", f"/files/trash/{TRASH}"),
         ("DELETE", f"/files/trash/{ROOT}"),
@@ -361,6 +360,13 @@ def test_what_is_destroyed_is_gone_with_its_versions(drawer: Drawer) -> None:
     assert drawer.call("GET", f"/files/{file['id']}").status_code == 404
     gone = drawer.person.get(f"/data/io.cozy.files.versions/{version.replace('/', '%2F')}", "io.cozy.files.versions")
     assert gone.status_code == 404
+
+
+def test_what_is_not_in_the_trash_can_be_destroyed_too(drawer: Drawer) -> None:
+    folder = drawer.mkdir("folder")
+    file = drawer.upload("a", into=folder["id"])
+    drawer.ok("DELETE", f"/files/trash/{folder['id']}", 204)
+    assert [drawer.call("GET", f"/files/{id}").status_code for id in (folder["id"], file["id"])] == [404, 404]
 
 
 def test_a_destroyed_directory_leaves_nothing_behind(drawer: Drawer) -> None:

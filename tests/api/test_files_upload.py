@@ -359,6 +359,8 @@ def test_a_directory_is_made_by_its_path(drawer: Drawer) -> None:
     drawer.upload("file")
     assert by_path("/file/x", Recursive="true").status_code == 404
     assert by_path("/file", Recursive="true").status_code == 404
+    assert error(by_path("/file"))["detail"] == "file already exists"
+    assert by_path("/file/x").status_code == 404
 
 
 def test_paths_that_are_made_at_the_same_time_are_all_made(drawer: Drawer) -> None:

@@ -185,12 +185,18 @@ def test_what_is_no_text_is_a_bad_request(alice: Person, path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/data", "/data/io.cozy.things", "/data/io.cozy.things/1/", "/data//", "/data//1", "/data/io.cozy.things/1/2/3",
+        "/data", "/data/io.cozy.things", "/data/_doctypes", "/data/io.cozy.things/1/", "/data//",
+        "/data/io.cozy.things/1/2/3",
     ],
 )  # fmt: skip
 def test_below_data_slashes_are_significant(alice: Person, path: str) -> None:
     answer = alice.get(path)
     assert (answer.status_code, answer.json()) == (404, {"error": "code=404, message=Not Found"})
+
+
+def test_a_doctype_has_a_name(alice: Person) -> None:
+    answer = alice.get("/data//1")
+    assert (answer.status_code, answer.json()) == (400, {"error": "Bad Request(400): Invalid doctype ''"})
 
 
 def test_below_data_an_unknown_method_is_not_found(alice: Person) -> None:

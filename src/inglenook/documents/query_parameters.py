@@ -172,7 +172,10 @@ def feed_filter(name: str, raw: bytes) -> changes.Filter | None:
     fields = members.get("fields") or []
     if not isinstance(fields, list) or not all(isinstance(field, str) for field in cast("list[object]", fields)):
         raise BadDocument("bad_request", "Selector error: fields must be JSON array")
-    return changes.BySelector.of(cast("Body", selector), cast("list[str]", fields))
+    try:
+        return changes.BySelector.of(cast("Body", selector), cast("list[str]", fields))
+    except BadDocument as error:  # a feed has one name for all of them
+        raise BadDocument("bad_request", error.detail) from None
 
 
 # -- values

@@ -21,7 +21,8 @@ from inglenook.wire import PUBLIC, TOKEN, Answer
 
 GUARDED = {"guard": TOKEN}
 FORWARDED = {**GUARDED, "errors": "store"}
-"""Routes whose errors have the store's own form, `{"error", "reason"}` (spec/01 §3)."""
+"""Routes whose errors have the store's own form, `{"error", "reason"}` (spec/01 §3); the state of one request can say
+the same."""
 REFUSING = {**GUARDED, "refuses": True}
 """Routes that only refuse what is no request at all: not part of the described API."""
 READING: tuple[Method, ...] = ("GET", "HEAD")
@@ -90,6 +91,7 @@ async def read_document(doctype: str, docid: str, request: HttpRequest, caller: 
     permit = await caller.permit()
     query = request.query_params
     if query.get("revs") == "true":
+        request.scope["state"]["errors"] = "store"
         options = RevisionOptions.of(query.get)
         shown = await caller.instance.store.read(
             lambda view: single.read_revisions(view, permit, doctype, docid, options)

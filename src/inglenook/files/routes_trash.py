@@ -16,7 +16,7 @@ from inglenook.files.receiving import HttpRequest
 from inglenook.files.revisions import check_revision, expected_revision
 from inglenook.files.routes_read import readable
 from inglenook.files.shapes import shape_of
-from inglenook.files.trash import refuse_outside_trash, restore, trash
+from inglenook.files.trash import restore, trash
 from inglenook.files.tree import Lineage
 from inglenook.identity.caller import Caller
 from inglenook.storage.documents.contract import Writer
@@ -53,12 +53,11 @@ async def restore_from_trash(caller: Caller, request: HttpRequest, id: str) -> A
 
 
 async def destroy_item(caller: Caller, request: HttpRequest, id: str) -> Answer:
-    """DELETE /files/trash/:file-id. What is not in the trash stays."""
+    """DELETE /files/trash/:file-id, whether the item is in the trash or not."""
     item = await readable(caller, id, "DELETE")
     require_clean(caller.instance, item, "delete")
     check_revision(item, expected_revision(request))
     refuse_system(item)
-    await caller.instance.store.read(lambda view: refuse_outside_trash(Lineage(view), item))
     await destroy(caller.instance.store, item)
     return wire.no_content()
 

@@ -143,15 +143,16 @@ async def _create_by_path(caller: Caller, request: HttpRequest) -> Item:
     """A directory by `Path`, with all that is missing above it when it is `Recursive`."""
     query = request.query_params
     path = clean_path(query.get("Path", ""))
+    above, _, name = path.rpartition("/")
     recursive = query.get("Recursive") == "true"
     tags = read_tags(query.get("Tags", ""))
     permit = await caller.permit()
     stamp = server_stamp(caller.instance)
 
     def write(tx: Writer) -> Item:
-        deepest, names = nearest(tx, path)
-        if names:
-            first = Item("", "", directory_body(NewDirectory(names[0], deepest.id), stamp))
+        deepest, names = nearest(tx, path if recursive else above)
+        if names or (name and not recursive):
+            first = Item("", "", directory_body(NewDirectory(names[0] if names else name, deepest.id), stamp))
             access.require(permit, "POST", first, Lineage(tx))
         else:
             access.require(permit, "POST", deepest, Lineage(tx))

@@ -36,7 +36,8 @@ def answer(request: Request[Any, Any, Any], error: BaseException) -> Answer:
     host: HostMatch | None = scope["state"].get("host")  # pyright: ignore[reportTypedDictNotRequiredAccess]
     if not is_data(path) or (host is not None and host.slug):
         return _elsewhere(error, accept, request_id, host)
-    plain = "route_handler" in scope and scope["route_handler"].opt.get("errors") == "store"
+    opt = scope["route_handler"].opt if "route_handler" in scope else {}
+    plain = opt.get("errors") == "store" or scope["state"].get("errors") == "store"  # pyright: ignore[reportTypedDictNotRequiredAccess]
     return _below_data(error, request_id, plain=plain)
 
 
@@ -88,7 +89,8 @@ def _elsewhere(error: BaseException, accept: str, request_id: str, host: HostMat
 
 
 def _below_data(error: BaseException, request_id: str, *, plain: bool) -> Answer:
-    """`plain`: a route with `opt={"errors": "store"}`, whose errors have the store's own two members."""
+    """`plain`: errors have the store's own two members. A route says so for all its requests
+    (`opt={"errors": "store"}`) or for one (`scope["state"]["errors"]`)."""
     match error:
         case errors.AuthError():
             return _coded(status_of(error), error.detail, _headers(error))

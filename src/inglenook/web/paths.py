@@ -19,6 +19,7 @@ from inglenook.kernel.errors import BadRequest
 from inglenook.web.errors import is_data
 
 MARK = "\x00"  # a NUL never is part of an accepted path
+_OF_ALL_DOCTYPES = ("_all_doctypes", "_transaction")  # what is right below `/data`
 
 
 def decoded(raw_path: bytes) -> str:
@@ -32,14 +33,18 @@ def decoded(raw_path: bytes) -> str:
 
 
 def has_route_shape(path: str) -> bool:
-    """Whether slashes stand where routes have them: below `/data` a trailing slash is significant."""
+    """Whether slashes stand where routes have them: below `/data` a trailing slash is significant.
+
+    Raises BadRequest for a document of a doctype without a name."""
     if not is_data(path):
         return True
     match path.split("/")[2:]:  # what follows "/data"
         case [""]:
             return True
         case [name]:
-            return name.startswith("_")
+            return name in _OF_ALL_DOCTYPES
+        case ["", first, *_] if first:
+            raise BadRequest("Invalid doctype ''")
         case [doctype, ""]:
             return doctype != ""
         case segments:

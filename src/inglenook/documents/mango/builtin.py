@@ -85,10 +85,10 @@ def find(view: Reader, doctype: str, id: str) -> Document | None:
     return next((document for document in _DOCUMENTS.get(doctype, ()) if document.id == id), None)
 
 
-def index_view(fields: tuple[str, ...], definition: dict[str, Any], partial: dict[str, Any]) -> dict[str, Any]:
-    """A mango index as a view of a design document (spec/01 §8.1). The order of `map.fields` is that of the index."""
+def index_view(fields: dict[str, str], definition: dict[str, Any], partial: dict[str, Any]) -> dict[str, Any]:
+    """A mango index as a view of a design document (spec/01 §8.1). The order of `fields` is that of the index."""
     return {
-        "map": {"fields": dict.fromkeys(fields, "asc"), "partial_filter_selector": partial},
+        "map": {"fields": fields, "partial_filter_selector": partial},
         "reduce": "_count",
         "options": {"def": definition},
     }
@@ -97,7 +97,7 @@ def index_view(fields: tuple[str, ...], definition: dict[str, Any], partial: dic
 def _documents(doctype: str) -> tuple[Document, ...]:
     bodies: dict[str, dict[str, Any]] = {}
     for name, fields in INDEXES.get(doctype, {}).items():
-        view = index_view(fields, {"fields": list(fields)}, {})
+        view = index_view(dict.fromkeys(fields, "asc"), {"fields": list(fields)}, {})
         bodies[name] = {"language": "query", "views": {name: view}}
     for name, (code, reduce) in VIEWS.get(doctype, {}).items():
         view = {"map": f"function (doc) {{ {code} }}", **({"reduce": reduce} if reduce else {})}

@@ -29,14 +29,15 @@ _FIND_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class IndexRequest:
-    """An index to make. `definition` is kept as received, `partial` is its normalised filter, `{}` without one.
+    """An index to make. `fields` have their directions; `definition` is kept as received, `partial` is its normalised
+    filter, `{}` without one.
 
     `named` tells whether the client chose the name."""
 
     ddoc: str
     name: str
     named: bool
-    fields: tuple[str, ...]
+    fields: dict[str, str]
     partial: dict[str, Any]
     definition: dict[str, Any]
 
@@ -63,7 +64,7 @@ class IndexRequest:
             ddoc=ddoc if ddoc.startswith(DESIGN) else DESIGN + ddoc,
             name=name,
             named="name" in body,
-            fields=tuple(path for path, _ in fields),
+            fields=dict(fields),
             partial=selectors.normalise(filter) if filter != {} else {},
             definition=definition,
         )
