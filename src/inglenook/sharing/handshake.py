@@ -22,6 +22,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+import structlog
+
 from inglenook.identity.instance import Instance
 from inglenook.sharing import (
     attempts,
@@ -54,6 +56,8 @@ STEPS: Mapping[str, Step] = {
     moved_notice.STEP: moved_notice.LINE,
 }
 
+log = structlog.get_logger("inglenook.sharing")
+
 NOTICES = (revocation.REVOKE_NOTICE, revocation.LEAVE_NOTICE, revocation.REFUSAL_NOTICE)
 PATIENCE = 2.0  # seconds that a person waits for other servers to hear that it is over
 
@@ -73,5 +77,12 @@ async def give_notice(instance: Instance, sharing_id: str) -> None:
         return
     for task in tasks:
         _under_way.add(task)
-        task.add_done_callback(_under_way.discard)
+        task.add_done_callback(_ended)
     await asyncio.wait(tasks, timeout=PATIENCE)
+
+
+def _ended(task: asyncio.Task[object]) -> None:
+    """A notice that could not be noted as sent, because its instance was closed meanwhile, waits for the runner."""
+    _under_way.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.info("a notice was left to the runner", cause=repr(error))
