@@ -7,11 +7,13 @@ import io
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from PIL import Image
+from tests.api.moving_van import archive, take_in
 from tests.servers import Person, RunningServer
 
 from inglenook.storage.announcements import KIND, LIFE, announce
@@ -258,3 +260,33 @@ async def test_the_first_passphrase_is_told(server: RunningServer) -> None:
         frame = await listener.hear()
     assert frame["event"] == "CREATED"
     assert frame["payload"]["doc"] == {"_id": "io.cozy.settings.passphrase"}
+
+
+async def test_who_listens_to_data_that_an_import_replaces_is_told_to_come_again(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    carol = server.add("carol", passphrase="cozy")
+    path = tmp_path / "archive.zip"
+    path.write_bytes(await asyncio.to_thread(archive, carol))
+    async with ear(carol, carol.token(TESTS)) as before:
+        await before.subscribe(TESTS)
+        await before.settle()
+        await asyncio.to_thread(take_in, carol, path)
+        message = await before.socket.receive(timeout=PATIENCE)
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1012)
+    carol.start_anew()
+    async with ear(carol, carol.token(TESTS)) as after:
+        await after.subscribe(TESTS)
+        await after.settle()
+        await call(carol, "POST", f"/data/{TESTS}/", TESTS, json_body={"n": 1})
+        assert (await after.hear())["payload"]["doc"]["n"] == 1
+
+
+async def test_who_listens_to_an_instance_that_is_deleted_is_told(server: RunningServer) -> None:
+    dora = server.add("dora", passphrase="cozy")
+    async with ear(dora, dora.token(TESTS)) as listener:
+        await listener.subscribe(TESTS)
+        await listener.settle()
+        await asyncio.to_thread(server.do, lambda runtime: runtime.instances.destroy(dora.instance))
+        message = await listener.socket.receive(timeout=PATIENCE)
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)

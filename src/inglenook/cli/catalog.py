@@ -9,10 +9,11 @@ GROUPS = {
     "apps": "Install, list, update and remove web apps.",
     "files": "Put files into an instance, and get them out of it.",
     "documents": "Show, write and search the documents of an instance.",
-    "sharings": "Look at the sharings of an instance.",
+    "sharings": "Share, end sharings, and see who has what and what waits.",
     "check": "Look for inconsistencies in an instance.",
     "fix": "Mend what a change from outside has left behind.",
     "peers": "What the server knows of other servers.",
+    "jobs": "What works in the background: start it, see what waits, try it again.",
     "features": "The feature flags of an instance.",
     "tools": "What helps in looking for the cause of something.",
     "config": "The effective configuration.",
@@ -33,6 +34,21 @@ SINGLE = {
     "version": "version:version",
 }
 """The commands outside of groups: module and function below `cli.commands`."""
+
+SUMMARIES = {
+    "serve": "Run the server until SIGINT or SIGTERM.",
+    "settings": "Show and set the settings of an instance.",
+    "mails": "Show the mails that were kept because no mail server is configured.",
+    "doctor": "Check configuration, storage, names, mail, TLS, clock and free space, and say what to do.",
+    "backup": "Copy everything into a folder, while the server runs.",
+    "restore": "Put back the instances of a backup.",
+    "init": "Write a configuration and create the first instance.",
+    "demo": "Show two servers that share a folder.",
+    "completion": "Show the completion script of a shell.",
+    "openapi": "Print the OpenAPI document of the HTTP API.",
+    "version": "Show the version.",
+}
+"""What these do, for `inglenook --help`."""
 
 WITHOUT_SERVER = frozenset({"serve", "config", "init", "demo", "completion", "openapi", "version"})
 """What is always executed by the process that the person started."""

@@ -8,14 +8,15 @@ from typing import Any
 
 from cyclopts import App, CycloptsError
 
-from inglenook.cli.catalog import GROUPS, SINGLE, unknown
+from inglenook.cli.catalog import GROUPS, SINGLE, SUMMARIES, unknown
 from inglenook.cli.invocation import CommandFailed, Invocation
 from inglenook.kernel.errors import DomainError
 
 
 @cache
-def commands() -> App:
-    """The tree of commands. Their modules are imported when they are needed."""
+def commands(*, listed: bool = False) -> App:
+    """The tree of commands. Their modules are imported when they are needed; for a list of all of them, what they do is
+    told without that."""
     app = App(
         name="inglenook",
         help="A personal cloud server that shares.",
@@ -25,7 +26,7 @@ def commands() -> App:
     for name, text in GROUPS.items():
         app.command(f"inglenook.cli.commands.{name}:app", name=name, help=text)
     for name, where in SINGLE.items():
-        app.command(f"inglenook.cli.commands.{where}", name=name)
+        app.command(f"inglenook.cli.commands.{where}", name=name, help=SUMMARIES[name] if listed else None)
     return app
 
 
@@ -34,7 +35,8 @@ def parse(arguments: list[str]) -> tuple[Any, inspect.BoundArguments, dict[str, 
     if wrong := unknown(arguments):
         raise CommandFailed(wrong, 2)
     try:
-        return commands().parse_args(arguments, print_error=False, exit_on_error=False)
+        listed = not arguments or arguments[0].startswith("-")
+        return commands(listed=listed).parse_args(arguments, print_error=False, exit_on_error=False)
     except CycloptsError as error:
         text = " ".join(str(error).split())
         raise CommandFailed(f"{text} Try: inglenook {_place(arguments)}--help", 2) from None

@@ -79,12 +79,13 @@ class Invocation:
             raise CommandFailed("Which instance? Give --domain or set COZY_DOMAIN", 2)
         return await self.runtime.instances.get(domain)
 
-    async def confirm(self, question: str, *, force: bool) -> None:
-        """Go on only when the person agrees, or has agreed already by `--force`. Raises CommandFailed."""
+    async def confirm(self, question: str, *, force: bool, name: str = "") -> None:
+        """Go on only when the person agrees, or has agreed already by `--force`. The `name` of what is lost is a yes as
+        well: scripts of the reference type it. Raises CommandFailed."""
         if force:
             return
-        answer = await self.terminal.ask(f"{question} [yes/NO]: ")
-        if answer.strip().lower() not in ("y", "yes"):
+        answer = (await self.terminal.ask(f"{question} [yes/NO]: ")).strip().lower()
+        if not answer or answer not in ("y", "yes", name):
             raise CommandFailed("Nothing was done (use --force to be asked no question)")
 
 

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 EVERYWHERE = frozenset({"config", "data"})
 """Keys of the configuration that are flags of every command; those of `WITHOUT_SERVER` take all keys."""
 
+OF_ANOTHER_LISTENER = frozenset({"admin_host", "admin_port"})
+"""Flags of the reference's command that say where its listener for commands is; there is none here."""
+
+OF_THE_PROCESS = frozenset({"peers"})
+"""Commands about what a running server knows and has not written down."""
+
+SHORT = {"-c": "config", "-p": "port"}
+
 COLLECT_AFTER = 20_000
 """New objects after which Python looks for garbage cycles; its usual 700 costs a tenth of the time of an import."""
 
@@ -43,7 +51,10 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Execute a command line; gives the exit code."""
     local = not arguments or arguments[0] in WITHOUT_SERVER
-    flags, words = take_flags(arguments, frozenset({*KEYS, "config"}) if local else EVERYWHERE)
+    if local:
+        flags, words = take_flags(arguments, frozenset({*KEYS, "config"}), OF_ANOTHER_LISTENER)
+    else:
+        flags, words = take_flags(arguments, EVERYWHERE, OF_ANOTHER_LISTENER | {"host", "port"})
     try:
         file = flags.pop("config", None)
         settings = load(flags, os.environ, file=file, may_lack=words[:1] == ["init"])
@@ -58,15 +69,18 @@ def run(arguments: list[str]) -> int:
         return greet(settings)
     if local or is_for_help(words):
         return _execute_without_server(words, settings)
-    if settings.config.database_url.startswith("postgresql:"):
+    if settings.config.database_url.startswith("postgresql:") and words[0] not in OF_THE_PROCESS:
         return _execute_here(words, settings)  # beside the servers, whichever they are
     with suppress(control.NoServer):
         return control.call(settings.config.data, control.Request.of_this_process(words))
     return _execute_here(words, settings)
 
 
-def take_flags(arguments: list[str], names: frozenset[str]) -> tuple[dict[str, str], list[str]]:
-    """Take the flags that are keys of the configuration out of a command line, wherever they stand."""
+def take_flags(
+    arguments: list[str], names: frozenset[str], ignored: frozenset[str] = frozenset()
+) -> tuple[dict[str, str], list[str]]:
+    """Take the flags that are keys of the configuration out of a command line, wherever they stand; those that are
+    ignored are taken out as well, with their values."""
     flags: dict[str, str] = {}
     rest: list[str] = []
     words = iter(arguments)
@@ -75,8 +89,11 @@ def take_flags(arguments: list[str], names: frozenset[str]) -> tuple[dict[str, s
             rest += [word, *words]
             break
         name, equals, text = word.partition("=")
-        key = name[2:].replace("-", "_") if name.startswith("--") else "config" if name == "-c" else ""
-        if key not in names:
+        key = name[2:].replace("-", "_") if name.startswith("--") else SHORT.get(name, "")
+        if key in ignored:
+            if not equals:
+                next(words, "")
+        elif key not in names:
             rest.append(word)
         elif equals:
             flags[key] = text

@@ -30,7 +30,7 @@ VAULT_SETTINGS = "io.cozy.settings.bitwarden"
 AUTH_MODES = {"basic": 0, "two_factor_mail": 1, "two_factor_oidc": 2}
 
 
-_HIDDEN = frozenset(
+HIDDEN = frozenset(
     {
         "passphrase_hash",
         "kdf_iterations",
@@ -44,6 +44,7 @@ _HIDDEN = frozenset(
         "former_until",
     }
 )
+"""Members of an instance's document that are for the server alone."""
 
 
 class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -104,8 +105,9 @@ class InstanceDoc(msgspec.Struct, kw_only=True, omit_defaults=True):
         return msgspec.to_builtins(self)
 
     def public(self) -> dict[str, Any]:
-        """The document without anything secret, for operators' lists."""
-        return {name: value for name, value in self.body().items() if name not in _HIDDEN}
+        """The document without anything secret, for operators' lists; it always tells the language."""
+        shown = {"domain": self.domain, "prefix": self.prefix, "locale": self.locale, **self.body()}
+        return {name: value for name, value in shown.items() if name not in HIDDEN}
 
 
 def store_name(prefix: str, generation: int) -> str:

@@ -118,6 +118,16 @@ def waiting(view: Reader, limit: int = 100) -> list[Waiting]:
     return found
 
 
+def hurry(tx: Writer, now: float, id: str = "") -> int:
+    """Make the letters due that wait, or the one with this id; gives how many."""
+    found = (
+        tx.records(LETTERS, limit=10_000) if not id else [one for one in [tx.record(LETTERS, id)] if one is not None]
+    )
+    for record in found:
+        tx.put_record(LETTERS, record.id, record.body, due=now)
+    return len(found)
+
+
 def failures(view: Reader, limit: int = REMEMBERED_FAILURES) -> list[Failure]:
     """The letters that were given up lately."""
     return [msgspec.json.decode(record.raw, type=Failure) for record in view.records(FAILURES, limit=limit)]

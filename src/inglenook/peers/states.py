@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 import msgspec
@@ -43,6 +43,36 @@ class PeerState(msgspec.Struct, frozen=True, omit_defaults=True):
     next_try: datetime | None = None
     waiting: int = 0
     extensions: dict[str, int] = {}
+
+
+_BY_HARM = ("ok", "failing", "open")
+
+
+def joined(states: Iterable[PeerState]) -> list[PeerState]:
+    """What several processes know of hosts, as one list by name: the worst state, the latest success and error."""
+    by_host: dict[str, list[PeerState]] = {}
+    for state in states:
+        by_host.setdefault(state.host, []).append(state)
+    return [_one(by_host[host]) for host in sorted(by_host)]
+
+
+def _one(states: list[PeerState]) -> PeerState:
+    if len(states) == 1:
+        return states[0]
+    worst = max(states, key=lambda state: (_BY_HARM.index(state.state), state.failures))
+    latencies = [state.latency_ms for state in states if state.latency_ms is not None]
+    wrong = [state for state in states if state.last_error_at is not None]
+    latest = max(wrong, key=lambda state: state.last_error_at or datetime.min, default=worst)
+    return msgspec.structs.replace(
+        worst,
+        in_flight=sum(state.in_flight for state in states),
+        waiting=sum(state.waiting for state in states),
+        latency_ms=sum(latencies) / len(latencies) if latencies else None,
+        last_success=max((state.last_success for state in states if state.last_success is not None), default=None),
+        last_error=latest.last_error,
+        last_error_at=latest.last_error_at,
+        extensions=next((state.extensions for state in states if state.extensions), {}),
+    )
 
 
 class Host:

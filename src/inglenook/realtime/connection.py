@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
 from inglenook.identity.caller import Caller
+from inglenook.identity.instance import Instance
+from inglenook.identity.instances import Instances
 from inglenook.kernel.errors import DomainError
 from inglenook.kernel.permissions import Permit
 from inglenook.realtime import frames, interest
@@ -28,9 +31,28 @@ WRITE_SECONDS = 10.0
 LONGEST_FRAME = 64 * 1024
 """Characters of a client's frame (a token with a long scope is some thousands)."""
 MOST_SUBSCRIPTIONS = 10_000
-ENDED, TOO_LONG = 1008, 1009
+GOING_AWAY, ENDED, TOO_LONG, REPLACED = 1001, 1008, 1009, 1012
+"""Codes of a close frame (RFC 6455 §7.4.1, and the registry of IANA for 1012: come again)."""
 
 Socket = WebSocket[Any, Any, Any]
+
+
+_listening: WeakKeyDictionary[Instance, set[Connection]] = WeakKeyDictionary()
+
+
+def join(instances: Instances) -> None:
+    """Take part in the life of instances: who listens to data that is replaced or gone is told to come again."""
+
+    async def replaced(instance: Instance) -> None:
+        for connection in list(_listening.get(instance, ())):
+            connection.end_unless_current()
+
+    async def gone(instance: Instance) -> None:
+        for connection in list(_listening.get(instance, ())):
+            connection.end(GOING_AWAY)
+
+    instances.on_opened.append(replaced)
+    instances.on_destroyed.append(gone)
 
 
 class Connection:
@@ -42,27 +64,51 @@ class Connection:
         self._store = caller.instance.store
         self._subscriptions = Subscriptions()
         self._moved = asyncio.Event()
+        self._ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._since = 0
+
+    def end_unless_current(self) -> None:
+        """End when the data that is listened to is not that of the instance any more (an import has replaced it): the
+        client connects again, and reads anew what it shows."""
+        if self._store is not self._caller.instance.store:
+            self.end(REPLACED)
+
+    def end(self, code: int) -> None:
+        """End soon, with this code."""
+        if not self._ending.done():
+            self._ending.set_result(code)
 
     async def serve(self) -> None:
         """Accept the websocket, and go on until one of the ends closes it."""
         offered = self._socket.scope.get("subprotocols") or []
         await self._socket.accept(subprotocols=PROTOCOL if PROTOCOL in offered else None)
-        with suppress(WebSocketDisconnect, _Over):
-            permit = await self._authenticate()
-            self._since = await self._store.read(lambda view: view.last_seq())
-            unsubscribe = self._store.subscribe(lambda _: self._moved.set())
-            telling = asyncio.create_task(self._tell())
-            listening = asyncio.create_task(self._listen(permit))
-            try:
-                done, _ = await asyncio.wait([telling, listening], return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+        others = _listening.setdefault(self._caller.instance, set())
+        others.add(self)
+        self.end_unless_current()
+        try:
+            with suppress(WebSocketDisconnect, _Over):
+                await self._go_on()
+        finally:
+            others.discard(self)
+
+    async def _go_on(self) -> None:
+        permit = await self._authenticate()
+        self._since = await self._store.read(lambda view: view.last_seq())
+        unsubscribe = self._store.subscribe(lambda _: self._moved.set())
+        telling = asyncio.create_task(self._tell())
+        listening = asyncio.create_task(self._listen(permit))
+        try:
+            done, _ = await asyncio.wait([telling, listening, self._ending], return_when=asyncio.FIRST_COMPLETED)
+            for task in (telling, listening):
+                if task in done:
                     task.result()
-            finally:
-                unsubscribe()
-                telling.cancel()
-                listening.cancel()
-                await asyncio.gather(telling, listening, return_exceptions=True)
+        finally:
+            unsubscribe()
+            telling.cancel()
+            listening.cancel()
+            await asyncio.gather(telling, listening, return_exceptions=True)
+        if self._ending.done():
+            await self._close(self._ending.result())
 
     async def _authenticate(self) -> Permit:
         text = await self._next()

@@ -131,6 +131,11 @@ def of_sharing(view: Reader, sharing: str, limit: int = 1000) -> list[Claim]:
     return [claim_of(record) for record in view.records(KIND, start=f"{sharing}/", end=f"{sharing}0", limit=limit)]
 
 
+def all_waiting(view: Reader, limit: int = 1000) -> list[Claim]:
+    """What waits in an instance."""
+    return [claim_of(record) for record in view.records(KIND, limit=limit)]
+
+
 def done(tx: Writer, claim: Claim) -> None:
     """Remove a step, unless it was written anew while it ran."""
     current = find(tx, claim.id)
@@ -179,6 +184,15 @@ def hurry(tx: Writer, sharing: str, member: int, now: float) -> int:
             _put(tx, claim.id, claim.waiting)
             hurried += 1
     return hurried
+
+
+def hurry_all(tx: Writer, now: float, id: str = "") -> int:
+    """Make the steps due that wait, or the one with this id; gives how many."""
+    waiting = all_waiting(tx, limit=10_000) if not id else [claim for claim in [find(tx, id)] if claim is not None]
+    for claim in waiting:
+        claim.waiting.next = min(claim.waiting.next, now)
+        _put(tx, claim.id, claim.waiting)
+    return len(waiting)
 
 
 def forget(tx: Writer, sharing: str, *names: str, member: int | None = None) -> None:

@@ -3,6 +3,8 @@ server: the process that started them, the *hub*, holds all three, and each of t
 
 A message is its length (4 bytes, big-endian) and JSON. A process tells `{"wake": {topic: number}}`, `{"ready": true}`,
 or asks `{"ask": n, "do": name, "with": [arguments]}`; the hub passes wake-ups on, answers `{"answer": n, "value": …}`.
+What one process asks all the others (`gather`) reaches them as `{"question": n, "about": name, "with": [arguments]}`,
+and comes back as `{"reply": n, "value": …}`.
 The end of a connection is the end of the process at its other end: its leases are free at once, and a process that
 loses the hub ends (`HubClient.ended`).
 """
@@ -13,17 +15,24 @@ import asyncio
 import contextlib
 import itertools
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 
 from inglenook.environment import Clock
-from inglenook.kernel.errors import Unavailable
+from inglenook.kernel.errors import DomainError, Unavailable
 from inglenook.storage.bus import Bus, Ephemeral
 from inglenook.storage.leases import TOPIC, LocalLeases
 
 LONGEST = 64 * 1024 * 1024  # bytes of a message; more is not one of ours
+PATIENCE = 5.0  # seconds for the others to reply
+
+Reply = Callable[..., Awaitable[Any]]
+"""What a process replies to a question of another one: JSON, from the arguments of the question."""
+
+log = structlog.get_logger("inglenook.storage")
 
 
 class Hub:
@@ -34,6 +43,8 @@ class Hub:
         self._leases = LocalLeases(clock)
         self._members: dict[int, asyncio.StreamWriter] = {}
         self._numbers = itertools.count(1)
+        self._questions: dict[int, _Question] = {}
+        self._gathering: set[asyncio.Task[None]] = set()
 
     async def serve(self, connection: socket.socket, ready: asyncio.Event) -> None:
         """Serve a process until its connection ends; `ready` is set when it says that it answers requests."""
@@ -47,6 +58,11 @@ class Hub:
                 match message:
                     case {"wake": topics}:
                         self._pass_on(topics, number)
+                    case {"ask": question, "do": "gather", "with": [about, arguments]}:
+                        self._begin_to_gather(number, question, about, arguments)
+                    case {"reply": question, "value": value}:
+                        if question in self._questions:
+                            self._questions[question].take(number, value)
                     case {"ask": question, "do": name, "with": arguments}:
                         _send(writer, {"answer": question, "value": await self._do(name, arguments, holders)})
                     case _:
@@ -56,6 +72,8 @@ class Hub:
         finally:
             del self._members[number]
             writer.close()
+            for question in self._questions.values():
+                question.give_up(number)
             for holder in holders:
                 await self._leases.leave(holder)
             if holders:
@@ -85,19 +103,62 @@ class Hub:
                 raise ValueError(f"Nobody asks this: {name}")
         return None
 
+    def _begin_to_gather(self, asker: int, asked: int, about: str, arguments: list[Any]) -> None:
+        task = asyncio.create_task(self._gather(asker, asked, about, arguments))
+        self._gathering.add(task)
+        task.add_done_callback(self._gathering.discard)
+
+    async def _gather(self, asker: int, asked: int, about: str, arguments: list[Any]) -> None:
+        """Ask all but one process, and answer with what they reply in time."""
+        number = next(self._numbers)
+        others = {one: writer for one, writer in self._members.items() if one != asker}
+        question = self._questions[number] = _Question(set(others))
+        try:
+            for writer in others.values():
+                _send(writer, {"question": number, "about": about, "with": arguments})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await question.over.wait()
+        finally:
+            del self._questions[number]
+        if asker in self._members:
+            _send(self._members[asker], {"answer": asked, "value": question.replies})
+
     def _pass_on(self, topics: dict[str, int], sender: int) -> None:
         for number, writer in self._members.items():
             if number != sender:
                 _send(writer, {"wake": topics})
 
 
+class _Question:
+    """A question to several processes, and what they have replied so far."""
+
+    def __init__(self, asked: set[int]) -> None:
+        self.replies: list[Any] = []
+        self.over = asyncio.Event()
+        self._missing = asked
+        self.give_up(0)
+
+    def take(self, member: int, value: Any) -> None:
+        """A reply has come."""
+        self.replies.append(value)
+        self.give_up(member)
+
+    def give_up(self, member: int) -> None:
+        """A process will not reply any more."""
+        self._missing.discard(member)
+        if not self._missing:
+            self.over.set()
+
+
 class HubClient:
     """The connection of a process to its hub; `bus` is told of the wake-ups of the others, and they of its own.
 
-    `ended` is set when the hub is gone."""
+    `ended` is set when the hub is gone; `replies` are this process's own to what others may ask, by name."""
 
     def __init__(self, connection: socket.socket, bus: Bus) -> None:
         self.bus = bus
+        self.replies: dict[str, Reply] = {}
         self.ended = asyncio.Event()
         self._connection = connection
         self._writer: asyncio.StreamWriter | None = None
@@ -105,6 +166,7 @@ class HubClient:
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
         self._task: asyncio.Task[None] | None = None
+        self._replying: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin; from here on the wake-ups of others arrive."""
@@ -120,9 +182,9 @@ class HubClient:
             self._writer.close()
             with contextlib.suppress(ConnectionError):
                 await self._writer.wait_closed()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in [*self._replying, *([self._task] if self._task is not None else [])]:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def ready(self) -> None:
         """Say that this process answers requests."""
@@ -141,6 +203,20 @@ class HubClient:
         finally:
             del self._asked[number]
 
+    async def gather(self, about: str, *arguments: Any) -> list[Any]:
+        """What all the other processes reply to a question; one that does not in time is left out. Raises
+        Unavailable."""
+        return await self.ask("gather", about, arguments)
+
+    async def _reply(self, question: int, about: str, arguments: list[Any]) -> None:
+        try:
+            value = await self.replies[about](*arguments)
+        except (KeyError, DomainError, OSError) as error:
+            log.warning("a question of another process was not answered", about=about, cause=repr(error))
+            return
+        if self._writer is not None:
+            _send(self._writer, {"reply": question, "value": value})
+
     def _pass_on(self, topic: str, number: int) -> None:
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._send_wakes)
@@ -158,6 +234,10 @@ class HubClient:
                     case {"wake": topics}:
                         for topic, number in topics.items():
                             self.bus.hear(topic, number)
+                    case {"question": number, "about": about, "with": arguments}:
+                        task = asyncio.create_task(self._reply(number, about, arguments))
+                        self._replying.add(task)
+                        task.add_done_callback(self._replying.discard)
                     case {"answer": number, "value": value}:
                         answer = self._asked.get(number)
                         if answer is not None and not answer.done():

@@ -7,8 +7,11 @@ an instance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import errno
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -27,6 +30,8 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 """Upper bounds of the request times, in seconds."""
 MOST_INSTANCES = 500
 """Instances whose journal is told of, at most; beyond, those that were opened first."""
+METRICS = "metrics"
+_NAME = re.compile(r"[A-Za-z_:][\w:]*")
 STATES = ("ok", "failing", "open")
 
 log = structlog.get_logger("inglenook.metrics")
@@ -66,12 +71,18 @@ class MetricsServer:
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> None:
-        """Begin to answer; a taken address is told in the log, and the server runs without."""
+        """Begin to answer; a taken address is told in the log, and the server runs without. Of several processes of one
+        server the first one answers for all."""
+        hub = self._runtime.hub
+        if hub is not None:
+            hub.replies[METRICS] = self._reply
         host, _, port = self._runtime.env.config.metrics.rpartition(":")
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host or "127.0.0.1", int(port)).start()
         except (OSError, ValueError) as error:
+            if hub is not None and getattr(error, "errno", None) == errno.EADDRINUSE:
+                return
             log.warning("no metrics", address=self._runtime.env.config.metrics, cause=str(error))
 
     async def stop(self) -> None:
@@ -79,9 +90,40 @@ class MetricsServer:
         await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
+        hub = self._runtime.hub
+        text = await self._text()
+        if hub is not None:
+            told = [[os.getpid(), text], *await hub.gather(METRICS)]
+            text = side_by_side({str(pid): str(figures) for pid, figures in told})
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _reply(self) -> list[Any]:
+        return [os.getpid(), await self._text()]
+
+    async def _text(self) -> str:
         self._states.lags = await lags(self._runtime)
-        text = generate_latest(self._metrics.registry)
-        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return generate_latest(self._metrics.registry).decode()
+
+
+def side_by_side(texts: Mapping[str, str]) -> str:
+    """The figures of several processes in one text, each with the process in its label `process`."""
+    heads: dict[str, list[str]] = {}
+    samples: dict[str, list[str]] = {}
+    for process, text in texts.items():
+        name = ""
+        for line in text.splitlines():
+            if line.startswith("# "):
+                name = line.split(" ", 3)[2]
+                head = heads.setdefault(name, [])
+                if line not in head:
+                    head.append(line)
+            elif line:
+                end = _NAME.match(line)
+                assert end is not None, line
+                rest = line[end.end() :]
+                labels = f'{{process="{process}"' + (f",{rest[1:]}" if rest.startswith("{") else f"}}{rest}")
+                samples.setdefault(name, []).append(f"{end[0]}{labels}")
+    return "\n".join(line for name in heads for line in (*heads[name], *samples.get(name, ()))) + "\n"
 
 
 class _States(Collector):

@@ -16,6 +16,7 @@ import inglenook.files.joining
 import inglenook.files.thumbnails
 import inglenook.identity.indexes
 import inglenook.moving.exports
+import inglenook.realtime.connection
 import inglenook.sharing.contact_groups
 import inglenook.sharing.joining
 import inglenook.sharing.reading
@@ -69,6 +70,7 @@ def join(runtime: Runtime) -> None:
     inglenook.files.joining.join(runtime.instances)
     inglenook.apps.background.join(runtime.instances)
     inglenook.sharing.joining.join(runtime.instances)
+    inglenook.realtime.connection.join(runtime.instances)
 
 
 def routes() -> list[Any]:

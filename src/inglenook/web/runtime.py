@@ -12,17 +12,23 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 import inglenook
 from inglenook.environment import Environment
 from inglenook.identity.instances import Instances
 from inglenook.kernel.errors import DomainError
 from inglenook.peers import extensions
 from inglenook.peers.peers import Peers
+from inglenook.peers.states import PeerState, joined
 from inglenook.peers.transport import Transport
 from inglenook.replication import frames
 from inglenook.storage.hub import HubClient
 from inglenook.web import backends, parts
 from inglenook.web.tending import Tending
+
+PEERS, RETRY = "peers", "retry peer"
+"""What the processes of a server ask each other."""
 
 
 class Runtime:
@@ -42,6 +48,7 @@ class Runtime:
         self.env = env
         self.folder: Path = env.config.data
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.hub = hub
         self.backends = backends.choose(env, hub, threads=threads)
         self.stores = self.backends.stores
         self.blobs = self.backends.blobs
@@ -58,6 +65,8 @@ class Runtime:
         self._ending.push_async_callback(self.backends.stop)
         self._ending.push_async_callback(self.peers.close)
         await self.backends.start()
+        if self.hub is not None:
+            self.hub.replies |= {PEERS: self._reply_states, RETRY: self._reply_retry}
         parts.join(self)
         await self.instances.start()
         if background:
@@ -78,6 +87,27 @@ class Runtime:
     async def stop(self) -> None:
         """End the parts in the reverse order of their start, then close the stores."""
         await self._ending.aclose()
+
+    async def peer_states(self) -> list[PeerState]:
+        """What all processes of this server know of other servers, by name."""
+        told = [*self.peers.states()]
+        if self.hub is not None:
+            for theirs in await self.hub.gather(PEERS):
+                told += msgspec.convert(theirs, list[PeerState])
+        return joined(told)
+
+    async def retry_peer(self, host: str) -> bool:
+        """Try another server again now, in all processes; False when nothing is known of it."""
+        tried = [self.peers.retry(host)]
+        if self.hub is not None:
+            tried += await self.hub.gather(RETRY, host)
+        return any(tried)
+
+    async def _reply_states(self) -> Any:
+        return msgspec.to_builtins(self.peers.states())
+
+    async def _reply_retry(self, host: str) -> bool:
+        return self.peers.retry(host)
 
     def version(self) -> dict[str, str]:
         """What `GET /version` tells."""

@@ -184,7 +184,9 @@ async def _ask(call: Invocation, instance: Instance, *, force: bool) -> None:
     from inglenook.files.indexes import USAGE
 
     if await instance.store.read(lambda view: view.index_count(USAGE)):
-        await call.confirm(f"Replace everything of {instance.domain} by the archive?", force=force)
+        await call.confirm(
+            f"Replace everything of {instance.domain} by the archive?", force=force, name=instance.domain
+        )
 
 
 async def _import(

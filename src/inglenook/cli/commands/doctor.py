@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from inglenook.cli import control
-from inglenook.cli.commands.config import probes
 from inglenook.cli.invocation import Called, CommandFailed, Flag
+from inglenook.cli.probes import certificate, covers, probes
 
 
 async def doctor(*, json: Flag = False, call: Called) -> int:
@@ -25,6 +25,7 @@ async def doctor(*, json: Flag = False, call: Called) -> int:
     checks: dict[str, Callable[[], Awaitable[str]]] = {
         "configuration": lambda: _configuration(call),
         **probes(call),
+        "mail": lambda: _mail(call),
         "clock": _clock,
         "server": lambda: _server(call),
         "names": lambda: _names(call),
@@ -50,6 +51,25 @@ async def _configuration(call: Called) -> str:
             "(or dev, to try it out on this machine)"
         )
     return str(call.settings.file or "no file, environment and defaults")
+
+
+async def _mail(call: Called) -> str:
+    """Whether mails leave, and whether all that were written down did."""
+    from inglenook.mail import outbox
+
+    waiting = failed = 0
+    example = ""
+    for doc in await call.runtime.instances.documents():
+        instance = await call.runtime.instances.get(doc.domain)
+        letters, failures = await instance.store.read(lambda view: (outbox.waiting(view), outbox.failures(view)))
+        late = [letter for letter in letters if letter.attempts > 1]
+        waiting, failed = waiting + len(late), failed + len(failures)
+        example = example or next((letter.last_error for letter in late if letter.last_error), "")
+    if waiting:
+        raise CommandFailed(f"{waiting} mails could not be sent yet{f' ({example})' if example else ''}; see smtp_url")
+    kept = "" if call.settings.config.smtp_url else "no mail server, mails are kept: inglenook mails"
+    given_up = f"{failed} mails were given up lately" if failed else ""
+    return ", ".join(text for text in (kept, given_up) if text) or "all mails have left"
 
 
 async def _clock() -> str:
@@ -79,17 +99,32 @@ async def _server(call: Called) -> str:
 
 
 async def _names(call: Called) -> str:
-    """Whether the domains of the instances lead somewhere."""
-    domains = [doc.domain for doc in await call.runtime.instances.documents()]
+    """Whether the domains of the instances, and those of their apps, lead somewhere, and the certificate has them."""
+    config = call.settings.config
     missing: list[str] = []
-    for domain in domains:
-        host = domain.partition(":")[0]
-        if host.endswith(".localhost"):
-            continue
+    documents = await call.runtime.instances.documents()
+    hosts = [host for doc in documents for host in _hosts(doc.domain, flat=config.subdomains == "flat")]
+    for host in hosts:
         try:
             await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except socket.gaierror:
             missing.append(host)
     if missing:
-        raise CommandFailed(f"no address for {', '.join(missing)}; make a DNS record for each (and for its apps)")
-    return f"{len(domains)} instances, all with an address" if domains else "no instance yet (inglenook instances add)"
+        raise CommandFailed(f"no address for {', '.join(missing)}; make a DNS record for each (* stands for all apps)")
+    if config.tls_cert and config.tls_key:
+        covered, _ = await asyncio.to_thread(certificate, config)
+        bare = [host for host in hosts if not covers(covered, host)]
+        if bare:
+            raise CommandFailed(f"the certificate is not for {', '.join(bare)}; get one that is")
+    if not documents:
+        return "no instance yet (inglenook instances add)"
+    return "1 instance, with an address" if len(documents) == 1 else f"{len(documents)} instances, all with an address"
+
+
+def _hosts(domain: str, *, flat: bool) -> list[str]:
+    """The host of an instance and one of its apps, as far as DNS has to know them."""
+    host = domain.partition(":")[0]
+    if host == "localhost" or host.endswith(".localhost"):
+        return []
+    label, _, rest = host.partition(".")
+    return [host, f"{label}-home.{rest}" if flat else f"home.{host}"]

@@ -34,11 +34,15 @@ async def get(doctype: str, id: str, /, *, domain: Domain = "", json: Flag = Fal
     """
     from inglenook.documents import single
     from inglenook.kernel import doctypes
+    from inglenook.kernel.errors import DocumentNotFound
 
     doctypes.check_readable(doctype)
     instance = await call.instance(domain)
     permit = _everything()
-    _, text = await instance.store.read(lambda view: single.read(view, permit, doctype, id))
+    try:
+        _, text = await instance.store.read(lambda view: single.read(view, permit, doctype, id))
+    except DocumentNotFound as error:
+        raise CommandFailed(f"There is no document {id} of {doctype} in {instance.domain}: {error.detail}") from None
     call.put_json(msgspec.json.decode(text))
 
 
@@ -53,6 +57,7 @@ async def put(
     """
     from inglenook.documents import single
     from inglenook.kernel import doctypes
+    from inglenook.kernel.errors import DocumentConflict
 
     doctypes.check_writable(doctype)
     if id.lstrip().startswith("{"):
@@ -60,12 +65,16 @@ async def put(
     value = _object(body or await _standard_input(call))
     id, rev = id or str(value.get("_id") or ""), str(value.get("_rev") or "")
     store = (await call.instance(domain)).store
-    if rev:
-        written = await single.update(store, _everything(), doctype, id, rev, value)
-    elif id:
-        written = await single.create_with_id(store, doctype, id, value)
-    else:
-        written = await single.create(store, doctype, value)
+    try:
+        if rev:
+            written = await single.update(store, _everything(), doctype, id, rev, value)
+        elif id:
+            written = await single.create_with_id(store, doctype, id, value)
+        else:
+            written = await single.create(store, doctype, value)
+    except DocumentConflict:
+        wrong = f"{rev} is not its revision any more" if rev else "it is there already, and the body has no _rev"
+        raise CommandFailed(f"{doctype} {id} was not written: {wrong}; inglenook documents get tells it") from None
     if json:
         call.put_json({"id": written.id, "rev": written.rev, "type": doctype})
     else:

@@ -33,9 +33,9 @@ async def ls(path: str = "/", /, *, domain: Domain = "", json: Flag = False, cal
     from inglenook.files import tree
 
     instance = await call.instance(domain)
+    item = await _at(instance, path)
 
     def read(view: Reader) -> list[Item]:
-        item = tree.by_path(view, _absolute(path))
         return list(tree.children(view, item.id)) if item.is_directory else [item]
 
     found = await instance.store.scan(read)
@@ -157,6 +157,16 @@ async def rm(
     await instance.store.write(discard)
 
 
+@app.command(name="exec")
+async def execute(command: str, /, *, domain: Domain = "", call: Called) -> int:
+    """Do something in the files of an instance, as one word for a shell: 'ls -l PATH', 'tree PATH', 'attrs PATH',
+    'mkdir -p PATH', 'mv PATH TO', 'rm PATH' (into the trash).
+    """
+    from inglenook.cli import file_shell
+
+    return await file_shell.execute(call, await call.instance(domain), command)
+
+
 @app.command
 async def usage(*, domain: Domain = "", json: Flag = False, call: Called) -> None:
     """Show how much room the files of an instance take."""
@@ -175,7 +185,12 @@ async def usage(*, domain: Domain = "", json: Flag = False, call: Called) -> Non
 async def _at(instance: Instance, path: str) -> Item:
     from inglenook.files import tree
 
-    return await instance.store.read(lambda view: tree.by_path(view, _absolute(path)))
+    found = await instance.store.read(lambda view: tree.at_path(view, _absolute(path)))
+    if found is None:
+        raise CommandFailed(
+            f"There is no {_absolute(path)} in {instance.domain}; inglenook files ls tells what there is"
+        )
+    return found
 
 
 async def _place(instance: Instance, target: str, name: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Annotated
 
-from inglenook.cli.invocation import Called
+from cyclopts import App, Parameter
+
+from inglenook.cli.invocation import Called, Flag
 
 app = App(name="fix")
+
+Domain = Annotated[str, Parameter(name="--domain", help="The instance; by default that of COZY_DOMAIN.")]
 
 
 @app.command(name="sharings-moved")
@@ -46,3 +50,55 @@ async def thumbnails(domain: str, /, *, call: Called) -> None:
 
     made = await mending.make_missing_thumbnails(await call.instance(domain))
     call.put("1 file got its thumbnails" if made == 1 else f"{made} files got their thumbnails")
+
+
+@app.command(name="contact-emails")
+async def contact_emails(*, domain: Domain = "", call: Called) -> None:
+    """Take what is around the mail addresses of contacts away: blanks, mailto:, a name and brackets."""
+    from inglenook.contacts import mending
+
+    mended = await mending.mend_addresses(await call.instance(domain))
+    call.put("1 contact was mended" if mended == 1 else f"{mended} contacts were mended")
+
+
+# -- what the reference has to mend, and cannot break here: scripts that run them all go on
+
+
+@app.command
+async def jobs(domain: str, /, *, call: Called) -> None:
+    """Nothing to mend: there is no queue of jobs, and `inglenook jobs retry` tries again what waits."""
+    await call.instance(domain)
+    call.put("Nothing to mend: what waits to be done is a record of its own (inglenook jobs ls, inglenook jobs retry)")
+
+
+@app.command(name="orphan-account")
+async def orphan_account(domain: str, /, *, call: Called) -> None:
+    """Nothing to mend: konnectors do not run here, so that no account can lose its own; accounts are kept."""
+    await call.instance(domain)
+    call.put("Nothing to mend: konnectors do not run on this server, and accounts are kept as they are")
+
+
+@app.command(name="service-triggers")
+async def service_triggers(domain: str, /, *, call: Called) -> None:
+    """Nothing to mend: services of apps do not run here, and have no triggers."""
+    await call.instance(domain)
+    call.put("Nothing to mend: services of apps do not run on this server, and have no triggers")
+
+
+@app.command
+async def indexes(domain: str, /, *, call: Called) -> None:
+    """Nothing to mend: an index is written together with the documents, and made anew when its form has changed."""
+    await call.instance(domain)
+    call.put("Nothing to mend: indexes are written together with the documents")
+
+
+@app.command
+async def redis(*, force: Flag = False, call: Called) -> None:
+    """Nothing to mend: Redis carries wake-ups alone, and losing them loses nothing.
+
+    Parameters
+    ----------
+    force
+        Taken for scripts of the reference.
+    """
+    call.put("Nothing to mend: nothing is kept in Redis that would be missed")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from inglenook.cli.commands import archives
 from inglenook.cli.invocation import Called, CommandFailed, Flag, Switch
 from inglenook.cli.settings import read_duration
 from inglenook.cli.sizes import read_size, show_size
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from inglenook.identity.instance import Instance, InstanceDoc
 
 app = App(name="instances")
-app.command("inglenook.cli.commands.archives:export_instance", name="export")
-app.command("inglenook.cli.commands.archives:import_instance", name="import")
-app.command("inglenook.cli.commands.archives:list_imports", name="imports")
-app.command("inglenook.cli.commands.archives:move", name="move")
+app.command(archives.export_instance, name="export")
+app.command(archives.import_instance, name="import")
+app.command(archives.list_imports, name="imports")
+app.command(archives.move, name="move")
 
 INDEXES_VERSION = 1
 """Shown as `v1`: the form of an instance's databases."""
@@ -85,6 +86,7 @@ async def add(domain: str, /, wanted: Wanted = Wanted(), *, apps: str = "", trac
     """
     from inglenook.identity.creation import create_instance
 
+    _refuse_if_disabled(call)
     clock = call.runtime.env.clock
     started = clock.monotonic()
     call.say(f'Creating instance for domain "{domain}": please wait...')
@@ -98,6 +100,12 @@ async def add(domain: str, /, wanted: Wanted = Wanted(), *, apps: str = "", trac
         await _install(call, instance, slug)
     if trace:
         call.say(f"It took {clock.monotonic() - started:.3f} s")
+
+
+def _refuse_if_disabled(call: Called) -> None:
+    """Where another program makes and ends instances, nobody shall do it by hand."""
+    if call.environ.get("COZY_DISABLE_INSTANCES_ADD_RM"):
+        raise CommandFailed("Adding and removing instances is disabled here (COZY_DISABLE_INSTANCES_ADD_RM is set)")
 
 
 async def _install(call: Called, instance: Instance, slug: str) -> None:
@@ -157,6 +165,7 @@ async def modify(
     *,
     blocked: Switch = None,
     blocking_reason: str | None = None,
+    deleting: Switch = None,
     onboarding_finished: Switch = None,
     json: Flag = False,
     call: Called,
@@ -167,9 +176,19 @@ async def modify(
     ----------
     blocked
         Refuse to serve it.
+    blocking_reason
+        Why it is blocked.
+    deleting
+        Not here: an instance is deleted by `inglenook instances rm`, whole or not at all.
+    onboarding_finished
+        Whether its owner has chosen a passphrase.
+    json
+        The instance is shown as JSON in any case.
     """
     from inglenook.identity.creation import modify_instance
 
+    if deleting:
+        raise CommandFailed(f"An instance is deleted whole or not at all: inglenook instances rm {domain}")
     instance = await call.instance(domain)
     more = {"blocked": blocked, "blocking_reason": blocking_reason, "onboarding_finished": onboarding_finished}
     await modify_instance(instance, wanted.wish(**more))
@@ -189,8 +208,9 @@ async def destroy(domain: str, /, *, force: Flag = False, call: Called) -> None:
     force
         Do not ask.
     """
+    _refuse_if_disabled(call)
     instance = await call.instance(domain)
-    await call.confirm(f"Delete {instance.domain} with everything in it?", force=force)
+    await call.confirm(f"Delete {instance.domain} with everything in it?", force=force, name=instance.domain)
     await call.runtime.instances.destroy(instance)
     call.put(f"Instance for domain {instance.domain} has been destroyed with success")
 
@@ -395,12 +415,9 @@ def _shown(doc: InstanceDoc) -> dict[str, Any]:
 
 
 def _field_names() -> list[str]:
-    from inglenook.identity.instance import InstanceDoc
+    from inglenook.identity.instance import HIDDEN, InstanceDoc
 
-    example = InstanceDoc(domain="", prefix="").public()
-    every = {**example, **dict.fromkeys(InstanceDoc.__struct_fields__)}
-    secret = {name for name in every if name.endswith(("_secret", "_hash", "_token"))}
-    return [*sorted({*every, "indexes_version"} - secret), "db_prefix"]
+    return [*sorted({*InstanceDoc.__struct_fields__, "indexes_version"} - HIDDEN), "db_prefix"]
 
 
 def _onboarding(doc: InstanceDoc) -> str:

@@ -23,7 +23,7 @@ async def ls(*, json: Flag = False, call: Called) -> None:
     json
         One object per line.
     """
-    states = call.runtime.peers.states()
+    states = await call.runtime.peer_states()
     if json:
         for state in states:
             call.put_json_line(state)
@@ -42,8 +42,8 @@ async def ls(*, json: Flag = False, call: Called) -> None:
 @app.command
 async def retry(host: str, /, *, call: Called) -> None:
     """Try another server again now, and send it what waits for it."""
-    if not call.runtime.peers.retry(host):
-        raise CommandFailed(f"The server {host} is not known")
+    if not await call.runtime.retry_peer(host):
+        raise CommandFailed(f"Nothing is known of the server {host}; inglenook peers ls tells which are")
     call.say(f"{host} is tried again")
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 async def serve(*, call: Called) -> None:
     """Run the server until SIGINT or SIGTERM.
 
-    Every key of the configuration is a flag as well: --host, --port, --workers, --data, --dev …
+    Every key of the configuration is a flag as well: --data FOLDER, --host H, --port P, --dev, --workers N,
+    --role all|web|worker, --subdomains nested|flat, --tls-cert FILE, --tls-key FILE, --trusted-proxies A,B,
+    --database-url URL, --blobs-url URL, --bus-url URL, --smtp-url URL, --metrics HOST:PORT, --log-level L,
+    --log-format console|json, --extensions all|none. What each means: inglenook config show.
     """
     from inglenook.environment import Environment
     from inglenook.web import logs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from inglenook.cli.invocation import Called, Flag, Invocation
+from inglenook.cli.invocation import Called, CommandFailed, Flag, Invocation
 
 if TYPE_CHECKING:
     from inglenook.replication.status import MemberStatus
@@ -65,7 +65,9 @@ async def show(sharing_id: str, /, *, domain: Domain = "", json: Flag = False, c
     instance = await call.instance(domain)
 
     def read(view: Reader) -> dict[str, Any]:
-        sharing = documents.load(view, sharing_id)
+        sharing = documents.get(view, sharing_id)
+        if sharing is None:
+            raise _unknown(sharing_id, instance.domain)
         told = status.of_sharing(view, instance, sharing)
         return {**_summary(sharing), "rules": _rules(sharing), "members": _members(sharing, told)}
 
@@ -162,7 +164,9 @@ async def revoke(
     from inglenook.sharing import by_command, documents
 
     instance = await call.instance(domain)
-    sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
+    sharing = await instance.store.read(lambda view: documents.get(view, sharing_id))
+    if sharing is None:
+        raise _unknown(sharing_id, instance.domain)
     what = sharing.description or sharing.id
     if member is not None:
         question = f"End the sharing {what} for {sharing.member(member).display_name}?"
@@ -174,6 +178,10 @@ async def revoke(
         call.put_json(_summary(ended) if ended is not None else {"id": sharing_id, "state": "deleted"})
     else:
         call.say("The members are being told" if sharing.owner else "The owner is being told")
+
+
+def _unknown(sharing_id: str, domain: str) -> CommandFailed:
+    return CommandFailed(f"There is no sharing {sharing_id} in {domain}; inglenook sharings ls tells which there are")
 
 
 def _summary(sharing: Sharing) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class ObjectBlobStores:
 
     def __init__(self, url: str, env: Environment) -> None:
         self._objects, self._prefix = _open(url)
+        self._bucket = urlsplit(url).netloc
         self._env = env
 
     def of(self, name: str) -> ObjectBlobs:
@@ -62,6 +63,15 @@ class ObjectBlobStores:
 
         Waits for the object store: not for the event loop."""
         return self.of(name).keep(sha256)
+
+    async def try_out(self) -> str:
+        """Write, read and remove a small object; gives the name of the place. Raises Unavailable, NotFound."""
+        path = f"{self._prefix}probe/{self._env.random.document_id()}"
+        with _storage_errors():
+            await obstore.put_async(self._objects, path, b"probe")
+            await (await obstore.get_async(self._objects, path)).bytes_async()
+            await obstore.delete_async(self._objects, path)
+        return f"{self._bucket}/{self._prefix}".rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
