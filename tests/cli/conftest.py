@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import pytest
 from tests.servers import free_port
 
@@ -26,11 +25,18 @@ class Operator:
     port: int = field(default_factory=free_port)
     environ: dict[str, str] = field(default_factory=dict[str, str])
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+    home: Path | None = None
+    """Where the data folder is, when it is not in `folder`."""
+    _said: int = 0
 
     @property
     def data(self) -> Path:
         """The data folder."""
-        return self.folder / "data"
+        return (self.home or self.folder) / "data"
+
+    def guest(self, folder: Path) -> Operator:
+        """Somebody else at a shell, on the same server, with another current folder."""
+        return Operator(folder, self.port, dict(self.environ), home=self.home or self.folder)
 
     @property
     def origin(self) -> str:
@@ -83,6 +89,7 @@ class Operator:
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Start a server without waiting for it."""
+        self._said = self._log_size()
         log = (self.folder / "server.log").open("ab")
         process = subprocess.Popen(
             [*COMMAND, "serve", "--port", str(self.port), *words],
@@ -94,13 +101,13 @@ class Operator:
     def serve(self, *words: str) -> subprocess.Popen[bytes]:
         """Start a server, and return when it answers."""
         process = self.start(*words)
-        wait_for(lambda: process.poll() is not None or self._answers(), "the server answers")
+        wait_for(lambda: process.poll() is not None or self._listens(), "the server answers")
         assert process.poll() is None, f"the server ended: {self.log()}"
         return process
 
     def log(self) -> str:
         """What the servers logged."""
-        path = self.folder / "server.log"
+        path = (self.home or self.folder) / "server.log"
         return path.read_text() if path.exists() else ""
 
     def stop(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
@@ -108,11 +115,15 @@ class Operator:
         process.send_signal(number)
         return process.wait(25)
 
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.origin}/version", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
+    def _log_size(self) -> int:
+        path = self.folder / "server.log"
+        return path.stat().st_size if path.exists() else 0
+
+    def _listens(self) -> bool:
+        """Whether the server that was started last has said that it answers."""
+        with (self.folder / "server.log").open("rb") as log:
+            log.seek(self._said)
+            return b'"listening"' in log.read()
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
@@ -134,9 +145,26 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
             process.wait()
 
 
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """A server that runs as long as the tests of a module."""
+    keeper = Operator(tmp_path_factory.mktemp("house"))
+    process = keeper.serve()
+    yield keeper
+    assert process.poll() is None, f"the server ended: {keeper.log()}"
+    assert keeper.stop(process) == 0
+
+
+@pytest.fixture
+def running(house: Operator, tmp_path: Path) -> Iterator[Operator]:
+    """An operator whose server runs already and is empty; it is emptied again for the next test."""
+    guest = house.guest(tmp_path)
+    yield guest
+    for domain in house.ask("instances", "ls", "--fields", "domain").split():
+        house.ask("instances", "rm", domain, "--force")
+
+
 @pytest.fixture(params=["running", "stopped"])
-def either(request: pytest.FixtureRequest, operator: Operator) -> Operator:
+def either(request: pytest.FixtureRequest) -> Operator:
     """The operator of a server that runs, and of one that does not: commands work the same."""
-    if request.param == "running":
-        operator.serve()
-    return operator
+    return request.getfixturevalue("running" if request.param == "running" else "operator")

@@ -74,12 +74,11 @@ def test_a_damaged_archive_is_refused_in_one_line(filled: Operator, tmp_path: Pa
     filled.refused("instances", "import", "nobody.localhost:8080", str(archive), "--force")
 
 
-def test_without_a_file_the_owner_is_sent_a_link(operator: Operator) -> None:
-    operator.serve()
-    domain = operator.domain("alice")
-    operator.ask("instances", "add", domain, "--passphrase", "cozy", "--email", "a@example.com")
-    assert operator.ask("instances", "export", "--domain", domain) == ""
-    wait_for(lambda: "#/exports/" in operator.run("mails", "--domain", domain).stdout.decode(), "a mail")
+def test_without_a_file_the_owner_is_sent_a_link(running: Operator) -> None:
+    domain = running.domain("alice")
+    running.ask("instances", "add", domain, "--passphrase", "cozy", "--email", "a@example.com")
+    assert running.ask("instances", "export", "--domain", domain) == ""
+    wait_for(lambda: "#/exports/" in running.run("mails", "--domain", domain).stdout.decode(), "a mail")
 
 
 def test_a_server_that_is_killed_in_the_middle_of_an_import_has_what_it_had(operator: Operator, tmp_path: Path) -> None:

@@ -112,16 +112,15 @@ def test_a_content_that_is_damaged_is_found(operator: Operator) -> None:
     assert [finding["type"] for finding in findings] == ["content_mismatch"]
 
 
-def test_a_reader_that_goes_away_ends_the_command(operator: Operator) -> None:
-    operator.serve()
-    at_alice(operator)
-    operator.ask("files", "put", "-", "/large.bin", stdin=b"x" * 20_000_000)
+def test_a_reader_that_goes_away_ends_the_command(running: Operator) -> None:
+    at_alice(running)
+    running.ask("files", "put", "-", "/large.bin", stdin=b"x" * 20_000_000)
     reading = subprocess.Popen(
         [*COMMAND, "files", "get", "/large.bin", "-"],
-        env=operator.environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=running.environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     assert reading.stdout is not None
     reading.stdout.read(1000)
     reading.stdout.close()
     assert reading.wait(20) != 0
-    assert operator.ask("instances", "count") == "1 instance"
+    assert running.ask("instances", "count") == "1 instance"

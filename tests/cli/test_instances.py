@@ -53,15 +53,14 @@ def test_an_instance_is_made_shown_changed_and_destroyed(either: Operator) -> No
     assert either.ask("instances", "ls") == ""
 
 
-def test_without_a_passphrase_the_link_to_choose_one_is_printed(operator: Operator) -> None:
-    operator.serve()
-    alice = operator.domain("alice")
-    out = operator.ask("instances", "add", alice, "--email", "alice@example.com")
+def test_without_a_passphrase_the_link_to_choose_one_is_printed(running: Operator) -> None:
+    alice = running.domain("alice")
+    out = running.ask("instances", "add", alice, "--email", "alice@example.com")
     token = re.search(r'^Registration token: "([0-9a-f]{32})"$', out, re.MULTILINE)
     assert token
     link = f"http://{alice}/?registerToken={token[1]}"
     assert f"Define your password by visiting {link}" in out
-    answer = httpx.get(f"{operator.origin}/?registerToken={token[1]}", headers={"Host": alice}, trust_env=False)
+    answer = httpx.get(f"{running.origin}/?registerToken={token[1]}", headers={"Host": alice}, trust_env=False)
     assert answer.status_code == 303
     assert answer.headers["location"].endswith(f"/auth/passphrase?registerToken={token[1]}")
 
@@ -95,57 +94,54 @@ def test_wrong_usage_is_told_apart_from_failure(either: Operator) -> None:
     assert either.ask("instances", "count") == "0 instances"
 
 
-def test_tokens_open_the_api(operator: Operator) -> None:
-    operator.serve()
-    alice = operator.domain("alice")
-    operator.ask("instances", "add", alice, "--passphrase", "cozy")
-    client = operator.ask("instances", "client-oauth", alice, "http://localhost", "tests", "github.com/example/tests")
+def test_tokens_open_the_api(running: Operator) -> None:
+    alice = running.domain("alice")
+    running.ask("instances", "add", alice, "--passphrase", "cozy")
+    client = running.ask("instances", "client-oauth", alice, "http://localhost", "tests", "github.com/example/tests")
     assert re.fullmatch(r"[0-9a-f]{32}", client)
     whole = json.loads(
-        operator.ask(
+        running.ask(
             "instances", "client-oauth", alice, "http://localhost", "tests", "github.com/example/other", "--json"
         )
     )
     assert {"client_id", "client_secret", "registration_access_token"} <= set(whole)
     assert (
-        json.loads(operator.ask("instances", "find-oauth-client", alice, "github.com/example/tests"))["client_id"]
+        json.loads(running.ask("instances", "find-oauth-client", alice, "github.com/example/tests"))["client_id"]
         == client
     )
 
     def reads_contacts(token: str) -> int:
         headers = {"Host": alice, "Authorization": f"Bearer {token}"}
         return httpx.get(
-            f"{operator.origin}/data/io.cozy.contacts/_all_docs", headers=headers, trust_env=False
+            f"{running.origin}/data/io.cozy.contacts/_all_docs", headers=headers, trust_env=False
         ).status_code
 
     for words in (("io.cozy.files io.cozy.contacts",), ("io.cozy.files", "io.cozy.contacts:GET")):
-        assert reads_contacts(operator.ask("instances", "token-oauth", alice, client, *words)) == 200
-        assert reads_contacts(operator.ask("instances", "token-cli", alice, *words)) == 200
-    assert reads_contacts(operator.ask("instances", "token-oauth", alice, client, "io.cozy.files")) == 403
-    assert reads_contacts(operator.ask("instances", "refresh-token-oauth", alice, client, "io.cozy.contacts")) == 400
-    assert len(operator.ask("instances", "token-app", alice, "drive").split(".")) == 3
-    operator.refused("instances", "token-oauth", alice, "nobody", "io.cozy.files")
-    operator.refused("instances", "token-oauth", alice, client, code=2)
+        assert reads_contacts(running.ask("instances", "token-oauth", alice, client, *words)) == 200
+        assert reads_contacts(running.ask("instances", "token-cli", alice, *words)) == 200
+    assert reads_contacts(running.ask("instances", "token-oauth", alice, client, "io.cozy.files")) == 403
+    assert reads_contacts(running.ask("instances", "refresh-token-oauth", alice, client, "io.cozy.contacts")) == 400
+    assert len(running.ask("instances", "token-app", alice, "drive").split(".")) == 3
+    running.refused("instances", "token-oauth", alice, "nobody", "io.cozy.files")
+    running.refused("instances", "token-oauth", alice, client, code=2)
 
 
-def test_an_expired_token_can_be_made(operator: Operator) -> None:
-    operator.serve()
-    alice = operator.domain("alice")
-    operator.ask("instances", "add", alice, "--passphrase", "cozy")
-    client = operator.ask("instances", "client-oauth", alice, "http://localhost", "tests", "github.com/example/tests")
-    token = operator.ask("instances", "token-oauth", alice, client, "io.cozy.contacts", "--expire", "1ms")
+def test_an_expired_token_can_be_made(running: Operator) -> None:
+    alice = running.domain("alice")
+    running.ask("instances", "add", alice, "--passphrase", "cozy")
+    client = running.ask("instances", "client-oauth", alice, "http://localhost", "tests", "github.com/example/tests")
+    token = running.ask("instances", "token-oauth", alice, client, "io.cozy.contacts", "--expire", "1ms")
     headers = {"Host": alice, "Authorization": f"Bearer {token}", "Accept": "application/json"}
-    answer = httpx.get(f"{operator.origin}/files/io.cozy.files.root-dir", headers=headers, trust_env=False)
+    answer = httpx.get(f"{running.origin}/files/io.cozy.files.root-dir", headers=headers, trust_env=False)
     assert (answer.status_code, answer.json()) == (400, {"error": "Expired token"})
-    operator.refused("instances", "token-oauth", alice, client, "io.cozy.contacts", "--expire", "soon", code=2)
+    running.refused("instances", "token-oauth", alice, client, "io.cozy.contacts", "--expire", "soon", code=2)
 
 
-def test_a_changed_passphrase_is_asked_for_when_it_is_not_given(operator: Operator) -> None:
-    operator.serve()
-    alice = operator.domain("alice")
-    operator.ask("instances", "add", alice, "--passphrase", "cozy")
-    assert operator.ask("instances", "set-passphrase", alice, "other") == (
+def test_a_changed_passphrase_is_asked_for_when_it_is_not_given(running: Operator) -> None:
+    alice = running.domain("alice")
+    running.ask("instances", "add", alice, "--passphrase", "cozy")
+    assert running.ask("instances", "set-passphrase", alice, "other") == (
         f"Passphrase has been changed for instance  {alice}"
     )
-    operator.ask("instances", "set-passphrase", alice, stdin=b"third\n")
-    operator.refused("instances", "set-passphrase", alice, "")
+    running.ask("instances", "set-passphrase", alice, stdin=b"third\n")
+    running.refused("instances", "set-passphrase", alice, "")

@@ -24,20 +24,19 @@ def test_lists_are_empty_at_first(either: Operator) -> None:
     either.refused("peers", "retry", "nobody.example")
 
 
-def test_mails_are_kept_and_shown_when_no_mail_server_is_configured(operator: Operator) -> None:
-    operator.serve()
-    alice = operator.domain("alice")
-    operator.ask("instances", "add", alice, "--passphrase", "cozy", "--email", "alice@example.com")
-    with httpx.Client(base_url=operator.origin, headers={"Host": alice}, trust_env=False) as browser:
+def test_mails_are_kept_and_shown_when_no_mail_server_is_configured(running: Operator) -> None:
+    alice = running.domain("alice")
+    running.ask("instances", "add", alice, "--passphrase", "cozy", "--email", "alice@example.com")
+    with httpx.Client(base_url=running.origin, headers={"Host": alice}, trust_env=False) as browser:
         browser.get("/auth/passphrase_reset").raise_for_status()
         csrf = browser.cookies["_csrf"]
         form = browser.post("/auth/passphrase_reset", data={"csrf_token": csrf}, headers={"Cookie": f"_csrf={csrf}"})
         assert form.status_code == 200
-    wait_for(lambda: operator.ask("mails"), "the mail is kept")
-    mail = json.loads(operator.ask("mails", "--json"))
+    wait_for(lambda: running.ask("mails"), "the mail is kept")
+    mail = json.loads(running.ask("mails", "--json"))
     assert (mail["domain"], "passphrase_renew" in mail["text"]) == (alice, True)
     assert "alice@example.com" in mail["to"]
-    assert operator.ask("mails", "--domain", "nobody.example") == ""
+    assert running.ask("mails", "--domain", "nobody.example") == ""
 
 
 def test_settings_are_shown_and_set(either: Operator) -> None:
@@ -50,7 +49,7 @@ def test_settings_are_shown_and_set(either: Operator) -> None:
 def test_the_doctor_says_what_is_well_and_what_is_not(either: Operator) -> None:
     either.ask("instances", "add", either.domain("alice"), "--passphrase", "cozy")
     verdicts = {line["check"]: line["verdict"] for line in map(json.loads, either.ask("doctor", "--json").splitlines())}
-    assert set(verdicts) == {"configuration", "data", "clock", "server", "names"}
+    assert set(verdicts) == {"configuration", "data", "mail", "clock", "server", "names"}
     assert set(verdicts.values()) == {"ok"}
     either.ask("instances", "add", "nobody.invalid", "--passphrase", "cozy")
     done = either.run("doctor")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.servers import free_port
 
 from .conftest import Operator, wait_for
 
@@ -22,9 +25,9 @@ WORKERS = 3
 class Household:
     """Alice on a server of several processes, and a token for her documents."""
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Operator, *words: str) -> None:
         self.operator = operator
-        self.server = operator.serve("--workers", str(WORKERS))
+        self.server = operator.serve("--workers", str(WORKERS), *words)
         self.alice = operator.domain("alice")
         operator.ask("instances", "add", self.alice, "--passphrase", "cozy")
         self.token = operator.ask("instances", "token-cli", self.alice, f"{TESTS} io.cozy.files")
@@ -50,8 +53,18 @@ class Household:
         return [event for event in found if event["event"] == name]
 
 
+@pytest.fixture(scope="module")
+def household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
+    """One for all tests that leave its processes alone."""
+    operator = Operator(tmp_path_factory.mktemp("household"))
+    shared = Household(operator)
+    yield shared
+    assert operator.stop(shared.server) == 0
+
+
 @pytest.fixture
-def household(operator: Operator) -> Household:
+def frail(operator: Operator) -> Household:
+    """One for a test that does harm to it."""
     return Household(operator)
 
 
@@ -118,14 +131,14 @@ def test_one_process_works_for_an_instance_and_all_have_their_part(household: Ho
     assert set(household.holders().values()) == {1}
 
 
-def test_a_killed_process_is_replaced_and_nothing_acknowledged_is_lost(household: Household) -> None:
+def test_a_killed_process_is_replaced_and_nothing_acknowledged_is_lost(frail: Household) -> None:
     written: list[str] = []
     over = threading.Event()
 
     def write() -> None:
         while not over.is_set():
             with suppress(httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):  # cut, but never refused
-                answer = household.call("POST", f"/data/{TESTS}/", json={})
+                answer = frail.call("POST", f"/data/{TESTS}/", json={})
                 assert answer.status_code == 201
                 written.append(answer.json()["id"])
 
@@ -136,18 +149,18 @@ def test_a_killed_process_is_replaced_and_nothing_acknowledged_is_lost(household
         for _ in range(3):
             before = len(written)
             wait_for(lambda before=before: len(written) > before + 20, "people write")
-            victim = household.workers[0]
+            victim = frail.workers[0]
             os.kill(victim, signal.SIGKILL)
-            wait_for(lambda victim=victim: victim not in household.workers, "it is gone")
-            wait_for(lambda: len(household.workers) == WORKERS, "another one is started")
+            wait_for(lambda victim=victim: victim not in frail.workers, "it is gone")
+            wait_for(lambda: len(frail.workers) == WORKERS, "another one is started")
     finally:
         over.set()
         for writer in writers:
             writer.join()
-    documents = household.call("GET", f"/data/{TESTS}/_normal_docs?limit=100000").json()["rows"]
+    documents = frail.call("GET", f"/data/{TESTS}/_normal_docs?limit=100000").json()["rows"]
     assert set(written) <= {document["_id"] for document in documents}
-    assert household.operator.ask("instances", "count") == "1 instance"
-    assert household.operator.stop(household.server) == 0
+    assert frail.operator.ask("instances", "count") == "1 instance"
+    assert frail.operator.stop(frail.server) == 0
 
 
 def test_what_comes_while_all_processes_are_started_anew_waits(household: Household) -> None:
@@ -158,43 +171,68 @@ def test_what_comes_while_all_processes_are_started_anew_waits(household: Househ
     assert household.call("POST", f"/data/{TESTS}/", json={}).status_code == 201
 
 
-def test_commands_reach_every_process(household: Household) -> None:
+def test_commands_reach_every_process(frail: Household) -> None:
     def answers() -> set[int]:
-        url, headers = f"{household.operator.origin}/auth/login", {"Host": household.alice}
+        url, headers = f"{frail.operator.origin}/auth/login", {"Host": frail.alice}
         return {httpx.get(url, headers=headers, trust_env=False).status_code for _ in range(8)}
 
     assert answers() == {200}
-    household.operator.ask("instances", "modify", household.alice, "--blocked")
+    frail.operator.ask("instances", "modify", frail.alice, "--blocked")
     wait_for(lambda: answers() == {503}, "all have heard of it")
-    household.operator.ask("instances", "rm", household.alice, "--force")
+    frail.operator.ask("instances", "rm", frail.alice, "--force")
     wait_for(lambda: answers() == {404}, "all have heard of it")
-    household.operator.ask("instances", "add", household.alice, "--passphrase", "cozy")
-    household.token = household.operator.ask("instances", "token-cli", household.alice, TESTS)
+    frail.operator.ask("instances", "add", frail.alice, "--passphrase", "cozy")
+    frail.token = frail.operator.ask("instances", "token-cli", frail.alice, TESTS)
     wait_for(lambda: answers() == {200}, "all have heard of it")
-    assert {household.call("POST", f"/data/{TESTS}/", json={}).status_code for _ in range(8)} == {201}
+    assert {frail.call("POST", f"/data/{TESTS}/", json={}).status_code for _ in range(8)} == {201}
 
 
-def test_the_server_ends_with_all_its_processes_and_frees_the_folder(household: Household) -> None:
-    workers = household.workers
-    assert str(household.server.pid) in household.operator.refused(
-        "serve", "--port", str(household.operator.port + 1), "--workers", "2"
+def test_the_server_ends_with_all_its_processes_and_frees_the_folder(frail: Household) -> None:
+    workers = frail.workers
+    assert str(frail.server.pid) in frail.operator.refused(
+        "serve", "--port", str(frail.operator.port + 1), "--workers", "2"
     )
-    assert household.operator.stop(household.server) == 0
+    assert frail.operator.stop(frail.server) == 0
     assert not any(is_alive(worker) for worker in workers)
-    household.server = household.operator.serve()
-    assert household.operator.ask("instances", "count") == "1 instance"
+    frail.server = frail.operator.serve()
+    assert frail.operator.ask("instances", "count") == "1 instance"
 
 
-def test_processes_without_the_first_one_end_by_themselves(household: Household) -> None:
-    workers = household.workers
-    household.server.kill()
-    household.server.wait()
+def test_processes_without_the_first_one_end_by_themselves(frail: Household) -> None:
+    workers = frail.workers
+    frail.server.kill()
+    frail.server.wait()
     wait_for(lambda: not any(is_alive(worker) for worker in workers), "the others end")
-    household.server = household.operator.serve("--workers", "2")
-    assert household.operator.ask("instances", "count") == "1 instance"
-    assert household.call("POST", f"/data/{TESTS}/", json={}).status_code == 201
+    frail.server = frail.operator.serve("--workers", "2")
+    assert frail.operator.ask("instances", "count") == "1 instance"
+    assert frail.call("POST", f"/data/{TESTS}/", json={}).status_code == 201
 
 
 def test_a_server_whose_processes_cannot_start_says_so(operator: Operator) -> None:
     operator.environ |= {"INGLENOOK_TLS_CERT": "/nowhere", "INGLENOOK_TLS_KEY": "/nowhere"}
     assert "ended before it answered" in operator.refused("serve", "--port", str(operator.port), "--workers", "2")
+
+
+def test_commands_tell_what_every_process_knows_of_other_servers(household: Household) -> None:
+    household.operator.ask("files", "put", "-", "/shared.txt", "--domain", household.alice, stdin=b"for somebody")
+    elsewhere = f"nobody.localhost:{free_port()}"
+    household.operator.ask("sharings", "create", "/shared.txt", f"http://{elsewhere}", "--domain", household.alice)
+    wait_for(lambda: elsewhere in household.operator.ask("peers", "ls"), "the process that has tried tells of it")
+    told = json.loads(household.operator.ask("peers", "ls", "--json").splitlines()[0])
+    assert (told["host"], told["state"] in ("failing", "open")) == (elsewhere, True)
+    household.operator.ask("peers", "retry", elsewhere)
+    assert "Nothing is known" in household.operator.refused("peers", "retry", "nobody.example")
+
+
+def test_the_figures_are_those_of_every_process(operator: Operator) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    household = Household(operator, "--metrics", address)
+    for _ in range(12):
+        assert household.call("GET", f"/data/{TESTS}/_all_docs").status_code in (200, 404)
+    text = httpx.get(f"http://{address}/metrics", trust_env=False).text
+    counted = re.findall(
+        r'request_seconds_count\{process="(\d+)",.*route="/data/\{doctype\}/_all_docs".*\} (\d+)', text
+    )
+    assert sum(int(count) for _, count in counted) == 12, text
+    assert {int(process) for process, _ in counted} <= set(household.workers)
+    assert len(set(re.findall(r'process="(\d+)"', text))) == WORKERS

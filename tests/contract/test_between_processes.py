@@ -66,7 +66,7 @@ class Way:
         """The bus of a process."""
         bus = Bus()
         if self.kind == "hub":
-            async with self._at_hub(bus):
+            async with self.at_hub(bus):
                 yield bus
         elif self.kind == "redis":
             async with redis_bus.connect(self.url) as redis:
@@ -84,7 +84,7 @@ class Way:
     async def tables(self) -> AsyncIterator[tuple[ShortLived, LeaseTable]]:
         """What the processes agree on."""
         if self.kind == "hub":
-            async with self._at_hub(Bus()) as hub:
+            async with self.at_hub(Bus()) as hub:
                 yield HubValues(hub), HubLeases(hub)
         elif self.kind == "redis":
             async with redis_bus.connect(self.url) as redis:
@@ -99,7 +99,7 @@ class Way:
             yield Ephemeral(), LocalLeases(Clock())
 
     @asynccontextmanager
-    async def _at_hub(self, bus: Bus) -> AsyncIterator[HubClient]:
+    async def at_hub(self, bus: Bus) -> AsyncIterator[HubClient]:
         here, there = socket.socketpair()
         serving = asyncio.create_task(self._hub.serve(here, asyncio.Event()))
         hub = HubClient(there, bus)
@@ -386,3 +386,42 @@ async def test_who_cannot_renew_stops_before_the_end(monkeypatch: pytest.MonkeyP
     table.reachable = True
     await news.until(lambda: worker.working == {"a"})
     await worker.leases.stop()
+
+
+# -- questions to all the others
+
+
+async def test_a_question_is_answered_by_all_the_others() -> None:
+    way, asked = Way("hub", ""), list[int]()
+
+    async def double(number: int, *, name: str) -> Any:
+        asked.append(number)
+        return [name, 2 * number]
+
+    async with way.at_hub(Bus()) as one, way.at_hub(Bus()) as two, way.at_hub(Bus()) as three:
+        assert await one.gather("double", 4) == [], "who does not know the question is left out"
+        two.replies["double"] = lambda number: double(number, name="two")
+        three.replies["double"] = lambda number: double(number, name="three")
+        assert sorted(await one.gather("double", 4)) == [["three", 8], ["two", 8]]
+        assert await two.gather("double", 5) == [["three", 10]]
+        assert sorted(asked) == [4, 4, 5]
+
+
+async def test_who_does_not_answer_or_dies_is_left_out() -> None:
+    way, begun = Way("hub", ""), asyncio.Event()
+
+    async def never() -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def at_once() -> Any:
+        return "here"
+
+    async with way.at_hub(Bus()) as one, way.at_hub(Bus()) as two:
+        two.replies["?"] = at_once
+        async with way.at_hub(Bus()) as three:
+            three.replies["?"] = never
+            answer = asyncio.create_task(one.gather("?"))
+            await begun.wait()
+        assert await answer == ["here"]
+        assert await one.gather("?") == ["here"]

@@ -140,8 +140,9 @@ class _Question:
         self.give_up(0)
 
     def take(self, member: int, value: Any) -> None:
-        """A reply has come."""
-        self.replies.append(value)
+        """A reply has come, None for none."""
+        if value is not None:
+            self.replies.append(value)
         self.give_up(member)
 
     def give_up(self, member: int) -> None:
@@ -213,7 +214,7 @@ class HubClient:
             value = await self.replies[about](*arguments)
         except (KeyError, DomainError, OSError) as error:
             log.warning("a question of another process was not answered", about=about, cause=repr(error))
-            return
+            value = None
         if self._writer is not None:
             _send(self._writer, {"reply": question, "value": value})
 
