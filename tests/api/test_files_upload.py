@@ -330,6 +330,40 @@ def test_of_overwrites_at_the_same_time_the_first_wins(drawer: Drawer) -> None:
     assert drawer.read(file["id"]) == b"quick"
 
 
+def test_what_happens_to_a_file_while_its_new_content_comes_stays(drawer: Drawer) -> None:
+    file = drawer.upload("a.txt", b"old")
+    into = drawer.mkdir("into")["id"]
+
+    def renamed_meanwhile(name: str) -> Iterator[bytes]:
+        yield b"new "
+        drawer.change(file["id"], name=name, dir_id=into)
+        yield b"content"
+
+    path, headers = f"/files/{file['id']}", {"Content-Type": "text/plain"}
+    written = drawer.ok("PUT", path, content=renamed_meanwhile("b.txt"), headers=headers)["data"]["attributes"]
+    assert (written["name"], written["dir_id"], written["size"]) == ("b.txt", into, "11")
+    assert drawer.read(file["id"]) == b"new content"
+    headers["If-Match"] = drawer.rev(file["id"])
+    late = drawer.call("PUT", path, content=renamed_meanwhile("c.txt"), headers=headers)
+    assert (late.status_code, error(late)["title"]) == (409, "conflict")
+    assert drawer.get(file["id"])["attributes"]["name"] == "c.txt"
+    assert drawer.read(file["id"]) == b"new content"
+
+
+def test_a_right_that_ends_while_the_content_comes_is_looked_at_again(alice: Person, drawer: Drawer) -> None:
+    inside = drawer.mkdir("inside")["id"]
+    file = drawer.upload("a.txt", b"old", into=inside)
+
+    def moved_meanwhile() -> Iterator[bytes]:
+        yield b"new "
+        drawer.change(file["id"], dir_id=drawer.id)
+        yield b"content"
+
+    refused = alice.put(f"/files/{file['id']}", f"io.cozy.files:ALL:{inside}", content=moved_meanwhile())
+    assert refused.status_code == 403
+    assert drawer.read(file["id"]) == b"old"
+
+
 # -- directories
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -71,6 +72,23 @@ def test_everything_comes_over_and_comes_back(furnished: Person, whole: bytes, b
     bob.start_anew()
     assert state(bob) == mine
     assert bob.get("/files/metadata?Path=/mine.txt", FILES).status_code == 200
+
+
+def test_attachments_of_documents_come_over(server: RunningServer, bob: Person, tmp_path: Path) -> None:
+    carol = server.add("attached", passphrase="cozy")
+    path, right = "/data/com.example.notes/with-picture", "com.example.notes"
+    bytes_of = {"dot.png": b"\x89PNG" * 30_000, "empty.txt": b""}
+    attached = {
+        name: {"content_type": "image/png", "data": base64.b64encode(data).decode()} for name, data in bytes_of.items()
+    }
+    assert carol.put(path, right, json_body={"n": 1, "_attachments": attached}).status_code == 200
+    summary = take_in(bob, as_file(tmp_path, archive(carol)))
+    assert summary.state == "done", summary.remarks
+    bob.start_anew()
+    assert bob.get(path, right).json() == carol.get(path, right).json()
+    for name, data in bytes_of.items():
+        answer = bob.get(f"{path}/{name}", right)
+        assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, data, "image/png")
 
 
 def test_writing_goes_on_after_an_import(furnished: Person, whole: bytes, bob: Person, tmp_path: Path) -> None:

@@ -52,6 +52,21 @@ async def test_processes_that_open_a_store_together_make_it_once(process: Proces
     assert [await store.read(lambda view: view.index_count(BY_TAG)) for store in opened] == [4] * 4
 
 
+async def test_one_process_at_a_time_makes_a_store_anew(process: Process) -> None:
+    making: list[str] = []
+
+    async def make(stores: SqliteStores | PostgresStores) -> None:
+        async with stores.making("alice"):
+            making.append("begins")
+            await stores.destroy("alice")
+            store = await stores.open("alice")
+            await store.write(lambda tx: tx.put(TODO, "made", {}))
+            making.append("ends")
+
+    await asyncio.gather(*(make(process()) for _ in range(3)))
+    assert making == ["begins", "ends"] * 3
+
+
 async def test_writers_of_all_processes_stand_in_one_line(process: Process) -> None:
     stores = [await process().open("alice") for _ in range(3)]
     await stores[0].write(lambda tx: tx.put(TODO, "counter", {"n": 0}))

@@ -104,12 +104,16 @@ class Farm:
 
     def ask(self, *words: str) -> str:
         """The results of an operator's command, which is a process of its own."""
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
-        environ = {**kept, "HOME": str(self.folder), "INGLENOOK_DATA": str(self.folder / "operator"),
-                   "INGLENOOK_DEV": "1", **self.environ}  # fmt: skip
-        done = subprocess.run([*COMMAND, *words], env=environ, capture_output=True, text=True, check=False, timeout=60)
+        done = self.attempt("operator", *words)
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout.strip()
+
+    def attempt(self, operator: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """What came of a command of one of several operators, each with a folder of their own."""
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
+        environ = {**kept, "HOME": str(self.folder), "INGLENOOK_DATA": str(self.folder / operator),
+                   "INGLENOOK_DEV": "1", **self.environ}  # fmt: skip
+        return subprocess.run([*COMMAND, *words], env=environ, capture_output=True, text=True, check=False, timeout=60)
 
     def _process(self, name: str, role: str) -> Server:
         return Server(self.folder / name, {**self.environ, "INGLENOOK_ROLE": role})

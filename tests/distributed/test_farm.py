@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import httpx
@@ -58,6 +59,30 @@ def test_an_instance_that_is_changed_or_removed_is_so_in_every_process(farm: Far
     for server in farm.webs:
         assert at(server, again, "POST", f"/data/{TESTS}/", json={}).status_code == 201
     farm.ask("instances", "rm", carol.domain, "--force")
+    no_errors(farm)
+
+
+def made_by_three(farm: Farm, domain: str) -> list[bool]:
+    """Which of three operators succeeds in making an instance."""
+
+    def make(operator: str) -> bool:
+        return farm.attempt(operator, "instances", "add", domain).returncode == 0
+
+    with ThreadPoolExecutor(3) as operators:
+        return list(operators.map(make, ("first", "second", "third")))
+
+
+def test_of_operators_who_make_the_same_instance_at_once_one_succeeds(farm: Farm) -> None:
+    for turn in range(3):
+        domain = f"twice{turn}.localhost:{farm.port}"
+        assert sorted(made_by_three(farm, domain)) == [False, False, True]
+        token = farm.ask("instances", "token-cli", domain, TESTS, "io.cozy.settings")
+        headers = {"Host": domain, "Authorization": f"Bearer {token}"}
+        for web in farm.webs:
+            found = httpx.get(f"{web.origin}/settings/instance", headers=headers, trust_env=False)
+            assert found.status_code == 200, found.text
+            made = httpx.post(f"{web.origin}/data/{TESTS}/", headers=headers, trust_env=False, json={"n": turn})
+            assert made.status_code == 201, made.text
     no_errors(farm)
 
 

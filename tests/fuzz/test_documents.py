@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import string
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,7 +30,8 @@ from tests.federation.processes import Server
 from tests.fuzz.model import History, generation
 
 EXAMPLES, STEPS = 12, 25
-MOST_LIVES = 6  # of the server process
+MOST_LIVES = 8  # of the server process
+TORN = 200  # documents of a request that a kill interrupts
 IDS = ("a", "b", "c/d", "É")
 
 numbers = itertools.count(1)
@@ -183,6 +186,27 @@ class Documents(RuleBasedStateMachine):
     def kill(self) -> None:
         if self.account.server.lives < MOST_LIVES:
             self.account.kill()
+
+    @rule(milliseconds=st.integers(0, 40))
+    def kill_during_a_bulk_write(self, milliseconds: int) -> None:
+        if self.account.server.lives >= MOST_LIVES:
+            return
+        path = f"/data/io.cozy.tests.torn{next(numbers)}"
+        documents = [{"_id": f"{number}", "n": number} for number in range(TORN)]
+        acknowledged: list[int] = []
+
+        def send() -> None:
+            with suppress(httpx.TransportError):
+                acknowledged.append(self.account.http.post(f"{path}/_bulk_docs", json={"docs": documents}).status_code)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        sending.join(milliseconds / 1000)
+        self.account.kill()
+        sending.join()
+        listed = self.account.http.get(f"{path}/_all_docs")
+        there = listed.json()["total_rows"] if listed.status_code == 200 else 0
+        assert there in ((TORN,) if acknowledged == [201] else (0, TORN)), "half of a request is there"
 
     # -- what must hold
 

@@ -34,7 +34,7 @@ def described() -> dict[str, Any]:
 
 
 schema = schemathesis.openapi.from_dict(described())
-schema.config.generation.update(modes=[GenerationMode.POSITIVE])
+schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 CHOSEN = [check for check in CHECKS.get_all() if check.__name__ in CONFORMS]
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from litestar import post, put
@@ -31,11 +31,13 @@ from inglenook.files.receiving import Declared, HttpRequest, Intake, before_body
 from inglenook.files.revisions import check_revision, expected_revision
 from inglenook.files.settings import version_limits
 from inglenook.files.shapes import shape_of
+from inglenook.files.stamps import Stamp
 from inglenook.files.store import check_depth, name_taken
 from inglenook.files.tree import Lineage
 from inglenook.files.upload import (
     NOTHING_FOUND,
     Found,
+    Sent,
     create_file,
     new_file_body,
     overwrite_file,
@@ -53,7 +55,7 @@ from inglenook.files.versions import versions_of
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
-from inglenook.kernel.errors import DomainError, InvalidAttribute, NotFound
+from inglenook.kernel.errors import DocumentConflict, DomainError, InvalidAttribute, NotFound
 from inglenook.kernel.names import check_name, clean_path
 from inglenook.kernel.permissions import Permit
 from inglenook.storage.contents import Received
@@ -75,19 +77,58 @@ async def create(caller: Caller, request: HttpRequest, dir_id: str, *, drive_id:
 
 
 async def overwrite(caller: Caller, request: HttpRequest, file_id: str, *, drive_id: str = "") -> Answer:
-    """PUT /files/:file-id: new content in the place of the old one."""
+    """PUT /files/:file-id: new content in the place of the old one.
+
+    Of several new contents at the same time the first to end wins. What else happens to the file meanwhile (a new
+    name, a tag, a move) stays, unless the request names the revision that it expects."""
     instance = caller.instance
-    item, body, expected = await before_body(request, _prepare_overwrite(caller, request, file_id))
-    received, found = await _take_in(instance, request, expected, body)
+    asked = await before_body(request, _prepare_overwrite(caller, request, file_id))
+    received, found = await _take_in(instance, request, asked.declared, asked.body)
     quota, limits, now = quota_of(instance), version_limits(instance), instance.env.clock.timestamp()
 
     def write(tx: Writer) -> tuple[Item, list[Document]]:
         check_room(tx, quota, received.size)
+        item, body = asked.brought_up(tx)
         written = overwrite_file(tx, item, body, received, limits=limits, now=now, found=found)
         return written, versions_of(tx, file_id)
 
     written, versions = await _write_or_discard(instance, received, write)
     return wire.jsonapi(present.file_document(shape_of(instance, drive_id), written, versions))
+
+
+@dataclass(frozen=True, slots=True)
+class _Overwrite:
+    """A request for new content, and the file as it was when it came."""
+
+    item: Item
+    sent: Sent
+    stamp: Stamp
+    declared: Declared
+    permit: Permit
+    revision: str  # that the file must have, empty: any
+
+    @property
+    def body(self) -> Body:
+        """The body of the document to be, but for the content."""
+        return overwritten_body(self.item, self.sent, self.stamp)
+
+    def check(self, view: Reader) -> None:
+        """Raises Forbidden unless the file may be changed, and be what it will be."""
+        lineage = Lineage(view)
+        access.require(self.permit, "PUT", self.item, lineage)
+        access.require(self.permit, "PUT", Item(self.item.id, self.item.rev, self.body), lineage)
+
+    def brought_up(self, tx: Writer) -> tuple[Item, Body]:
+        """The file as it is now, and the body for it. Raises NotFound, Forbidden, and DocumentConflict when it has
+        another content by now, or not the revision that was expected."""
+        current = tree.find_file(tx, self.item.id)
+        if current.rev == self.item.rev:
+            return self.item, self.body
+        if self.revision or current.md5sum != self.item.md5sum:
+            raise DocumentConflict
+        later = replace(self, item=current)
+        later.check(tx)
+        return current, later.body
 
 
 async def _refuse_type() -> Answer:
@@ -205,29 +246,28 @@ def _check_upload(view: Reader, permit: Permit, new: Item, size: int | None, quo
         raise name_taken(there)
 
 
-async def _prepare_overwrite(caller: Caller, request: HttpRequest, file_id: str) -> tuple[Item, Body, Declared]:
-    """All checks of an overwrite; gives the file as it is, and the body of the document to be."""
+async def _prepare_overwrite(caller: Caller, request: HttpRequest, file_id: str) -> _Overwrite:
+    """All checks of an overwrite."""
     instance = caller.instance
     item = await instance.store.read(lambda view: tree.find_file(view, file_id))
     expected = declared(request)
     sent = await read_sent(instance, request, item.name)
-    check_revision(item, expected_revision(request))
+    revision = expected_revision(request)
+    check_revision(item, revision)
     permit = await caller.permit()
     stamp = await stamp_of(caller, request.query_params)
     sent = replace(sent, metadata=without_uncertified(sent.metadata, permit))
-    body = overwritten_body(item, sent, stamp)
+    asked = _Overwrite(item, sent, stamp, expected, permit, revision)
     quota = quota_of(instance)
-    await instance.store.read(lambda view: _check_overwrite(view, permit, item, body, expected.size, quota))
+
+    def check(view: Reader) -> None:
+        asked.check(view)
+        check_room(view, quota, expected.size or 0)
+
+    await instance.store.read(check)
     if item.trashed:
         raise NotFound("Parent directory is in the trash")
-    return item, body, expected
-
-
-def _check_overwrite(view: Reader, permit: Permit, item: Item, body: Body, size: int | None, quota: int) -> None:
-    lineage = Lineage(view)
-    access.require(permit, "PUT", item, lineage)
-    access.require(permit, "PUT", Item(item.id, item.rev, body), lineage)
-    check_room(view, quota, size or 0)
+    return asked
 
 
 async def _take_in(instance: Instance, request: HttpRequest, expected: Declared, body: Body) -> tuple[Received, Found]:

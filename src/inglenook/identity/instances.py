@@ -201,7 +201,7 @@ class Instances:
             cli_secret=random.bytes(128),
             created_at=self.env.clock.timestamp(),
         )
-        async with self._changing:
+        async with self._changing, self.stores.making(doc.prefix):
             await self.registry.read(lambda view: _check_free(view, doc, own_id=""))
             if self.stores.exists(doc.prefix):
                 await self.stores.destroy(doc.prefix)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from inglenook.documents import attachments
+from inglenook.documents.bodies import Incoming
 from inglenook.files import fixed_directories
 from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, TRASH_NAME, VERSIONS, members
 from inglenook.files.store import create_item
@@ -152,7 +154,7 @@ class Application:
         if write is None:
             self._summary.count("skipped", unit.doctype)
         else:
-            await self._add(unit.doctype, unit.id, write)
+            await self._add(unit.doctype, unit.id, write, unit.size)
 
     async def _file(self, unit: Unit) -> None:
         if unit.body.get("type") != "file":
@@ -248,7 +250,7 @@ def _outcome(tx: Writer, write: Write) -> str:
 
 
 def _document(unit: Unit, body: Body) -> Write:
-    return lambda tx: _put(tx, unit.doctype, unit.id, unit.rev, body)
+    return lambda tx: _put(tx, unit.doctype, unit.id, unit.rev, body, unit.attachments)
 
 
 def _creation(id: str, rev: str, body: Body) -> Write:
@@ -265,12 +267,14 @@ def _creation(id: str, rev: str, body: Body) -> Write:
     return create
 
 
-def _put(tx: Writer, doctype: str, id: str, rev: str, body: Body) -> None:
-    """Write a document under the revision it had, so that what is known of it elsewhere stays true."""
+def _put(tx: Writer, doctype: str, id: str, rev: str, body: Body, attached: Body | None = None) -> None:
+    """Write a document, with its attachments, under the revision it had, so that what is known of it elsewhere stays
+    true."""
+    sent = Incoming(id, rev, None, deleted=False, body=body, attachments=attached)
     if not rev or tx.winner(doctype, id) is not None:
-        tx.put(doctype, id, body)
+        attachments.put(tx, doctype, id, sent)
     else:
-        tx.graft(doctype, id, [rev], body)
+        attachments.graft(tx, doctype, id, [rev], sent)
 
 
 async def _threaded(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from inglenook.documents import attachments
 from inglenook.files import tree
 from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, VERSIONS, Item, size_of
 from inglenook.files.thumbnails import THUMBNAILS
@@ -185,7 +186,7 @@ class _Maker:
         if secret and not self._order.secrets:
             kept = {name: value for name, value in document.body.items() if name not in secret}
             return _text(document.id, document.rev, msgspec.json.encode(kept))
-        return _text(document.id, document.rev, document.raw)
+        return _text(document.id, document.rev, attachments.inlined(self._view, document).raw)
 
     def _tracking(self) -> None:
         start = ""

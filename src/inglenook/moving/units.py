@@ -20,18 +20,20 @@ from inglenook.moving.snapshot import CONTENTS, DATA, INSTANCE
 from inglenook.moving.zip_reading import BadArchive, Entry, ZipReader
 from inglenook.storage.documents.contract import Body
 
-MAX_DOCUMENT = 16 * 1024 * 1024
+MAX_DOCUMENT = 20_000_000  # bytes of text: of the largest body, with the largest attachments in base64
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A document of an archive. `rev` is empty when it has none; `content` is the entry behind it, of files and
-    versions."""
+    """A document of an archive. `rev` is empty when it has none; `size` is the length of its text; `attachments` are
+    its own with their bytes (spec/01 §1.7); `content` is the entry behind it, of files and versions."""
 
     doctype: str
     id: str
     rev: str
     body: Body
+    attachments: Body | None
+    size: int
     content: Entry | None
     reader: ZipReader
 
@@ -119,7 +121,7 @@ def _unit(reader: ZipReader, entry: Entry, content: Entry | None) -> Unit | Unre
     if read.deleted or not id or id.startswith("_") or len(id.encode()) > 1024 or "\0" in id:
         return Unread(doctype, path_id, "the document has no id that can be used")
     holds = doctype == VERSIONS or (doctype == FILES and read.body.get("type") == "file")
-    return Unit(doctype, id, read.rev or "", read.body, content if holds else None, reader)
+    return Unit(doctype, id, read.rev or "", read.body, read.attachments, len(raw), content if holds else None, reader)
 
 
 def text_member(body: Body, name: str) -> str:

@@ -22,6 +22,7 @@ share one commit, and each still succeeds or fails alone. When `write` returns, 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
 from inglenook.kernel.revisions import RevisionTree
@@ -397,6 +398,11 @@ class DocumentStores(Protocol):
 
     def exists(self, name: str) -> bool:
         """Whether there is a store of that name."""
+        ...
+
+    def making(self, name: str) -> AbstractAsyncContextManager[None]:
+        """The turn to make a store of that name anew: one process has it at a time, and the others wait. It ends with
+        the process. Raises Unavailable when it does not come."""
         ...
 
     def install(self, name: str, source: str) -> Awaitable[None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -14,14 +15,16 @@ from inglenook.kernel.errors import Unavailable
 from inglenook.storage.bus import Bus
 from inglenook.storage.documents.contract import Hook, Index
 from inglenook.storage.documents.postgres_backup import read_copy
-from inglenook.storage.documents.postgres_schema import Connection, make_tables, storage_error
+from inglenook.storage.documents.postgres_schema import Connection, connect, make_tables, storage_error
 from inglenook.storage.documents.postgres_store import PostgresStore, Threads
 from inglenook.storage.documents.postgres_threads import ConnectionThreads
 from inglenook.storage.documents.postgres_writer import JOURNAL_KEPT, Writing, remove_instance
+from inglenook.storage.documents.turn import wait_for_turn
 
 READERS = 6  # connections of a process for reads,
 SCANNERS = 2  # for scans and backups,
 WRITERS = 6  # and for commits
+MAKING = 7101  # the seed of the numbers of advisory locks of those who make a store
 LOOK_SECONDS = 20.0  # how late a commit of another process is noticed when its wake-up was lost
 
 log = structlog.get_logger("inglenook.storage")
@@ -45,6 +48,7 @@ class PostgresStores:
         blob_present: BlobPresent,
         journal_kept: int = JOURNAL_KEPT,
     ) -> None:
+        self._url = url
         self._env = env
         self._bus = bus
         self._blob_present = blob_present
@@ -76,6 +80,16 @@ class PostgresStores:
     def exists(self, name: str) -> bool:
         """Whether there is a store of that name. Waits for the database."""
         return self._threads.writing.executor.submit(self._exists, name).result()
+
+    @asynccontextmanager
+    async def making(self, name: str) -> AsyncGenerator[None]:
+        """The turn to make a store anew, on a connection of its own. Raises Unavailable when it does not come."""
+        connection = await asyncio.to_thread(connect, self._url)
+        try:
+            await wait_for_turn(lambda: _locked(connection, name))
+            yield
+        finally:
+            connection.close()
 
     async def destroy(self, name: str) -> None:
         """Delete a store with everything in it; nothing happens when it is not there."""
@@ -185,6 +199,14 @@ class PostgresStores:
 def _ask(connection: Connection) -> Connection:
     connection.execute("SELECT 1")
     return connection
+
+
+def _locked(connection: Connection, name: str) -> bool:
+    try:
+        row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, %s))", (name, MAKING)).fetchone()
+    except psycopg.Error as error:
+        raise storage_error(error) from error
+    return row is not None and bool(row[0])
 
 
 def _enter(connection: Connection, name: str) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -21,12 +22,14 @@ from inglenook.storage.documents.sqlite_copy import put_in_place
 from inglenook.storage.documents.sqlite_schema import MEMORY, connect_reader, connect_writer
 from inglenook.storage.documents.sqlite_store import SqliteStore, StoreOptions
 from inglenook.storage.documents.sqlite_writer import JOURNAL_KEPT
+from inglenook.storage.documents.turn import wait_for_turn
 
 FILE = "documents.sqlite"
 THREADS = 6  # for commits, scans, opening and closing, of all instances together
 MOST_AWAKE = 200  # stores with open connections; each costs some five file descriptors
 IDLE_SECONDS = 300.0
 SWEEP_SECONDS = 60.0
+MAKING = ".making"  # locked by the process that makes a store
 REMOVED = ".removed-"  # prefix of the folders on their way out
 
 BlobPresent = Callable[[str, str], bool]
@@ -89,6 +92,19 @@ class SqliteStores:
         if self._folder is None:
             return name in self._memories
         return (self._folder / _checked(name) / FILE).exists()
+
+    @asynccontextmanager
+    async def making(self, name: str) -> AsyncGenerator[None]:
+        """The turn to make a store anew, of all stores of the folder. Raises Unavailable when it does not come."""
+        if self._folder is None:
+            yield
+            return
+        fd = _lock_file(self._folder)
+        try:
+            await wait_for_turn(lambda: _locked(fd))
+            yield
+        finally:
+            os.close(fd)
 
     async def destroy(self, name: str) -> None:
         """Delete a store with everything in its folder; nothing happens when it is not there."""
@@ -193,6 +209,22 @@ class SqliteStores:
         task = asyncio.get_running_loop().create_task(store.sleep())
         self._sleeping.add(task)
         task.add_done_callback(self._sleeping.discard)
+
+
+def _lock_file(folder: Path) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / MAKING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(f"The storage is out of reach: {error}") from error
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _checked(name: str) -> str:
