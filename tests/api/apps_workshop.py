@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import io
 import json
@@ -104,3 +105,15 @@ def boot_data(page: str) -> dict[str, Any]:
     found = re.search(r'data-cozy="([^"]+)"', page)
     assert found, page[:300]
     return json.loads(html.unescape(found[1]))
+
+
+def publish(website: dict[str, Any], version: str, *, sha256: str = "", channel: str = "stable", **more: Any) -> None:
+    """Put a version of the app into the registry."""
+    archive = packed(version=version, top="mini/", **more)
+    website[f"/mini-{version}.tar.gz"] = (200, archive)
+    release = {
+        "slug": "mini", "type": "webapp", "version": version, "url": f"{website['']}/mini-{version}.tar.gz",
+        "sha256": sha256 or hashlib.sha256(archive).hexdigest(), "manifest": manifest(version=version, **more),
+    }  # fmt: skip
+    website[f"/registry/mini/{channel}/latest"] = (200, json.dumps(release).encode())
+    website[f"/registry/mini/{version}"] = (200, json.dumps(release).encode())

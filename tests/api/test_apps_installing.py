@@ -7,10 +7,8 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -26,7 +24,6 @@ from inglenook.kernel.errors import (
     InvalidParameter,
     NotFound,
     TooLarge,
-    UpstreamFailed,
 )
 
 
@@ -38,30 +35,6 @@ def person(server: RunningServer, request: pytest.FixtureRequest) -> Person:
 
 
 person.count = 0  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def website() -> Iterator[dict[str, tuple[int, bytes]]]:
-    """A web server on this machine; the answers by path, and under "" its origin."""
-    answers: dict[str, Any] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = answers.get(self.path, (404, b""))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    answers[""] = f"http://127.0.0.1:{web.server_port}"
-    Thread(target=web.serve_forever, daemon=True).start()
-    yield answers
-    web.shutdown()
-    web.server_close()
 
 
 def stored(person: Person, slug: str = "mini") -> dict[str, Any] | None:
@@ -561,83 +534,3 @@ def test_there_are_no_konnectors(person: Person) -> None:
     assert answer.json() == {"data": [], "links": {}, "meta": {"count": 0}}
     assert person.get("/konnectors/bank", "io.cozy.konnectors").status_code == 404
     assert person.get("/konnectors/", "io.cozy.files").status_code == 403
-
-
-# -- registries
-
-
-@pytest.fixture
-def shopper(tmp_path: Path, website: dict[str, Any]) -> Iterator[Person]:
-    """Somebody whose context names two registries, of which the first one knows nothing."""
-    registries = [f"{website['']}/empty", f"{website['']}/"]
-    server = RunningServer(tmp_path / "data", contexts={"default": {"registries": registries}}).start()
-    yield server.add("alice", passphrase="cozy")
-    server.stop()
-
-
-def publish(website: dict[str, Any], version: str, *, sha256: str = "", channel: str = "stable") -> None:
-    """Put a version of the app into the registry."""
-    archive = packed(version=version, top="mini/")
-    website[f"/mini-{version}.tar.gz"] = (200, archive)
-    release = {
-        "slug": "mini", "type": "webapp", "version": version, "url": f"{website['']}/mini-{version}.tar.gz",
-        "sha256": sha256 or hashlib.sha256(archive).hexdigest(), "manifest": {},
-    }  # fmt: skip
-    website[f"/registry/mini/{channel}/latest"] = (200, json.dumps(release).encode())
-    website[f"/registry/mini/{version}"] = (200, json.dumps(release).encode())
-
-
-def test_an_app_comes_from_the_first_registry_that_knows_it(shopper: Person, website: dict[str, Any]) -> None:
-    publish(website, "1.0.0")
-    assert install(shopper, "registry://mini").body["version"] == "1.0.0"
-    publish(website, "1.1.0")
-    update = installing.update(shopper.instance, "mini")
-    assert shopper.server.do(lambda _: update).body["version"] == "1.1.0"
-    website["/mini-1.1.0.tar.gz"] = (500, b"")
-    again = installing.update(shopper.instance, "mini")
-    assert shopper.server.do(lambda _: again).body["version"] == "1.1.0", "the same version is not fetched again"
-
-
-def test_a_channel_or_a_version_can_be_chosen(shopper: Person, website: dict[str, Any]) -> None:
-    publish(website, "1.0.0")
-    publish(website, "2.0.0-beta.1", channel="beta")
-    assert install(shopper, "registry://mini/beta").body["version"] == "2.0.0-beta.1"
-    back = installing.update(shopper.instance, "mini", "registry://mini/stable/1.0.0")
-    assert shopper.server.do(lambda _: back).body["version"] == "1.0.0"
-
-
-def test_an_archive_that_is_not_the_registered_one_is_refused(shopper: Person, website: dict[str, Any]) -> None:
-    publish(website, "1.0.0", sha256="0" * 64)
-    with pytest.raises(BadRequest, match="SHA-256"):
-        install(shopper, "registry://mini")
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        b"", b"[]", b"{", b'{"version": "1", "url": "file:///etc/passwd", "sha256": "' + b"0" * 64 + b'"}',
-        b'{"version": "1", "url": "http://127.0.0.1/x", "sha256": ""}',
-    ],
-)  # fmt: skip
-def test_what_a_registry_says_is_not_believed_blindly(shopper: Person, website: dict[str, Any], told: bytes) -> None:
-    website["/registry/mini/stable/latest"] = (200, told)
-    with pytest.raises(UpstreamFailed):
-        install(shopper, "registry://mini")
-    with pytest.raises(NotFound, match="No registry knows"):
-        install(shopper, "registry://other", "other")
-
-
-def test_the_store_shows_its_owner_what_is_not_installed(
-    shopper: Person, website: dict[str, Any], tmp_path: Path
-) -> None:
-    publish(website, "1.0.0")
-    browser = Browser(shopper)
-    browser.login()
-    assert visit(browser).status_code == 404, "no store"
-    install(shopper, write_app(tmp_path / "store", slug="store"), "store")
-    shown = visit(browser)
-    assert (shown.status_code, shown.headers["location"]) == (
-        307, f"{shopper.instance.app_url('store')}#/discover/mini",
-    )  # fmt: skip
-    assert visit(browser, slug="unknown").status_code == 404
-    assert visit(Browser(shopper)).status_code == 404, "registries are not asked for strangers"

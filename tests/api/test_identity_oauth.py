@@ -218,7 +218,7 @@ def test_a_registration_that_nobody_allowed_is_dropped_after_an_hour(
         ({"scope": ""}, "The scope parameter is mandatory"),
         ({"scope": "login"}, "The scope parameter is mandatory"),
         ({"scope": "Io.Cozy"}, "Invalid scope"),
-        ({"scope": "*"}, "certified"),
+        ({"scope": "*"}, "must send a code_challenge"),
     ],
 )
 def test_a_bad_request_is_a_page_and_never_a_redirection(

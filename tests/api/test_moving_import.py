@@ -16,6 +16,7 @@ from tests.api.moving_van import LARGE, archive, furnish, rewritten, state, take
 from tests.servers import Person, RunningServer
 
 from inglenook.files.documents import FILES
+from inglenook.identity import generations
 from inglenook.kernel.errors import DomainError
 from inglenook.moving import importing
 from inglenook.moving.importing import Wanted
@@ -68,7 +69,7 @@ def test_everything_comes_over_and_comes_back(furnished: Person, whole: bytes, b
     files_of = [{name for name in listed if "/io.cozy.files" in name or "/Files/" in name} for listed in names]
     assert files_of[0] == files_of[1]
 
-    bob.server.do(lambda runtime: runtime.instances.take_back(bob.instance))
+    bob.server.do(lambda _: generations.take_back(bob.instance))
     bob.start_anew()
     assert state(bob) == mine
     assert bob.get("/files/metadata?Path=/mine.txt", FILES).status_code == 200

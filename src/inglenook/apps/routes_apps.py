@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 from litestar import Request, delete, get, post, put
 
-from inglenook.apps import documents, export, installing, manifest, page_variables, sources, stored_files
+from inglenook.apps import (
+    documents,
+    export,
+    installing,
+    lazy_updates,
+    manifest,
+    page_variables,
+    registries,
+    sources,
+    stored_files,
+)
 from inglenook.apps.background import Installation
 from inglenook.apps.documents import APPS
 from inglenook.identity.caller import Caller
@@ -25,7 +36,7 @@ from inglenook.kernel.errors import (
 )
 from inglenook.kernel.permissions import Permit
 from inglenook.storage.documents.contract import Document
-from inglenook.wire import PUBLIC, TOKEN, Answer, jsonapi, streamed
+from inglenook.wire import PUBLIC, TOKEN, Answer, jsonapi, redirect, streamed
 
 PAGE = 100
 MOST = 1000
@@ -53,6 +64,7 @@ async def list_apps(request: Request[Any, Any, Any], caller: Caller) -> Answer:
 async def show_app(slug: str, caller: Caller) -> Answer:
     """One app."""
     document = await _readable(caller, slug)
+    lazy_updates.consider(caller.instance, document)
     return jsonapi(json_documents.document(_resource(caller, document)))
 
 
@@ -133,10 +145,14 @@ async def open_app(slug: str, caller: Caller) -> Answer:
 
 @get(["/apps/{slug:str}/download", "/apps/{slug:str}/download/{version:str}"], opt={"guard": TOKEN})
 async def download_app(slug: str, caller: Caller, version: str = "") -> Answer:
-    """The files of an app, as an archive."""
+    """The files of an app: where the registry has its archive, else an archive of what is here."""
     document = await _readable(caller, slug)
     if version and version != document.body.get("version"):
         raise NotFound("This version is not installed")
+    if str(document.body.get("source") or "").startswith("registry://"):
+        with suppress(DomainError):  # the files are here as well
+            release = await registries.find(caller.instance, f"registry://{slug}/{document.body['version']}")
+            return redirect(release.url)
     headers = {"content-disposition": f'attachment; filename="{slug}.tar.gz"'}
     return streamed(export.archive(caller.instance, slug), media_type="application/gzip", headers=headers)
 

@@ -34,8 +34,8 @@ from inglenook.storage.documents.contract import Document, Reader
 from inglenook.wire import Answer, html, plain_json, redirect, streamed, text, wants_html, wants_json
 
 if TYPE_CHECKING:
+    from inglenook.identity.host_names import HostMatch
     from inglenook.identity.instance import Instance
-    from inglenook.identity.instances import HostMatch
 
 TokenOfCode = Callable[["Instance", str], Awaitable[str]]
 """The token that a page is given for the `sharecode` of its address."""

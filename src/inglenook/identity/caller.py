@@ -22,11 +22,11 @@ from litestar.di import Provide
 
 from inglenook.identity import links, permission_documents, sessions, tokens
 from inglenook.identity.clients import CLIENTS, SHARING_KIND
+from inglenook.identity.host_names import HostMatch
 from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS, VAULT_SETTINGS, Instance
-from inglenook.identity.instances import HostMatch
 from inglenook.identity.sessions import Session, Visitor
 from inglenook.identity.throttle import Guard
-from inglenook.kernel.errors import BadCredentials, ClosedCode, ExpiredToken, Forbidden, Gone, InvalidToken, NoToken
+from inglenook.kernel.errors import BadCredentials, ClosedCode, ExpiredCode, Forbidden, Gone, InvalidToken, NoToken
 from inglenook.kernel.permissions import MALFORMED, MAXIMAL, Permit, Rule, linked_app, parse_scope
 from inglenook.storage.documents.contract import Document, Reader
 
@@ -50,7 +50,7 @@ class SharingMembers(Protocol):
     async def __call__(self, instance: Instance, sharing_id: str, member_key: str) -> Mapping[str, Any]:
         """The member's attributes for clients; marks them as having seen the sharing.
 
-        Raises ExpiredToken when the sharing is gone, NotFound for an unknown member, ClosedCode for a revoked one."""
+        Raises ExpiredCode when the sharing is gone, NotFound for an unknown member, ClosedCode for a revoked one."""
         ...
 
 
@@ -271,11 +271,11 @@ async def _code(instance: Instance, code: str, cookies: Mapping[str, str]) -> Gr
     document, source_lives = await instance.store.read(lambda view: _find_code(view, code))
     body = document.body
     if permission_documents.expired(body, instance.env.clock.now()):
-        raise ExpiredToken
+        raise ExpiredCode
     source = str(body.get("source_id") or "")
     sharing_id = source.removeprefix("io.cozy.sharings/") if source.startswith("io.cozy.sharings/") else ""
     if not source_lives and (sharing_id or not instance.env.config.dev):
-        raise ExpiredToken
+        raise ExpiredCode
     if body.get("password") and not links.has_password_cookie(instance, document, cookies):
         raise ClosedCode
     kind = body["type"]

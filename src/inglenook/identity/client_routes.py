@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from litestar import Request, delete, get, post, put
 
-from inglenook.identity import clients, throttle, tokens
+from inglenook.identity import clients, linked_apps, throttle, tokens
 from inglenook.identity.caller import Caller, token_of
-from inglenook.identity.clients import CLIENTS, ClientRefused
+from inglenook.identity.clients import CLIENTS, ClientRefused, linked_app
 from inglenook.identity.forms import content_type, read_object
 from inglenook.identity.permission_documents import of_source
 from inglenook.kernel.errors import AuthError, BadRequest, DocumentConflict, Forbidden, NotFound
@@ -69,6 +69,8 @@ async def update_registration(client_id: str, request: Request[Any, Any, Any], c
         return clients.replace_client(tx, instance, current, sent)
 
     try:
+        if linked_app(sent) != linked_app(client.body):
+            await linked_apps.check_software(instance, sent)
         changed = await instance.store.write(replace)
     except ClientRefused as error:
         return _refusal(error)
@@ -121,6 +123,7 @@ async def _register(request: Request[Any, Any, Any], caller: Caller) -> Answer:
         return _plain(request, 401, "Not authorized to create client with given parameters")
     try:
         clients.checked(instance, sent)
+        await linked_apps.check_software(instance, sent)
     except ClientRefused as error:
         return _refusal(error)
     now = instance.env.clock.now().timestamp()

@@ -29,6 +29,7 @@ ACCESS_CODES = "io.cozy.oauth.access_codes"
 PENDING = "pending-clients"
 PENDING_SECONDS = 3600.0
 
+REGISTRY = "registry://"
 SHARING_KIND = "sharing"
 SHARING_SOFTWARE = "github.com/cozy/cozy-stack"
 DEVICE_KINDS = frozenset({"browser", "desktop", "mobile"})
@@ -85,6 +86,8 @@ def _software_keys(doc_id: str, body: dict[str, Any]) -> Iterable[bytes]:
     software = body.get("software_id")
     if isinstance(software, str):
         yield raw_key(software)
+    if (slug := linked_app(body)) is not None and software != REGISTRY + slug:
+        yield raw_key(REGISTRY + slug)
 
 
 def _device_keys(doc_id: str, body: dict[str, Any]) -> Iterable[bytes]:
@@ -93,7 +96,7 @@ def _device_keys(doc_id: str, body: dict[str, Any]) -> Iterable[bytes]:
 
 
 CLIENT_NAMES = Index("oauth-clients-by-name", CLIENTS, _name_keys, version=1)
-CLIENT_SOFTWARE = Index("oauth-clients-by-software", CLIENTS, _software_keys, version=1)
+CLIENT_SOFTWARE = Index("oauth-clients-by-software", CLIENTS, _software_keys, version=2)
 CLIENT_DEVICES = Index("oauth-clients-devices", CLIENTS, _device_keys, version=1)
 CLIENT_INDEXES = (CLIENT_NAMES, CLIENT_SOFTWARE, CLIENT_DEVICES)
 
@@ -275,7 +278,7 @@ def checked(instance: Instance, declared: Mapping[str, Any]) -> dict[str, Any]:
     slug = linked_app(declared)
     if slug in ("store", "settings"):
         raise ClientRefused("unapproved_software_id", "Link with store/settings is forbidden")
-    if slug:  # no registry of apps is configured: none of them can be found there
+    if slug is not None and not _SLUG.match(slug):
         raise ClientRefused("unapproved_software_id", "Application was not found on instance registries")
     body = {name: declared[name] for name in DECLARED if declared.get(name) not in (None, "")}
     if platform:
@@ -283,12 +286,12 @@ def checked(instance: Instance, declared: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def linked_app(client: Mapping[str, Any]) -> str:
-    """The slug of the app that a client is linked to (`registry://<slug>`), empty for none."""
+def linked_app(client: Mapping[str, Any]) -> str | None:
+    """The slug of the app that a client is linked to (`registry://<slug>`, a channel may follow), None for none."""
     software = client.get("software_id")
-    return (
-        software.removeprefix("registry://") if isinstance(software, str) and software.startswith("registry://") else ""
-    )
+    if not isinstance(software, str) or not software.startswith(REGISTRY):
+        return None
+    return software.removeprefix(REGISTRY).partition("/")[0]
 
 
 def free_name(view: Reader, name: str) -> str:
@@ -303,7 +306,7 @@ def free_name(view: Reader, name: str) -> str:
 
 
 def by_software(view: Reader, software_id: str) -> Document | None:
-    """The first client of a piece of software, None when there is none."""
+    """The first client of a piece of software, None when there is none; `registry://<slug>` finds all channels."""
     key = raw_key(software_id)
     found = view.index_docs(CLIENT_SOFTWARE, start=key, end=key + b"\x00", limit=1)
     return found[0][1] if found else None
@@ -319,6 +322,7 @@ def right_secret(document: Document, secret: str) -> bool:
     return hmac.compare_digest(secret.encode(), str(document.body.get("client_secret", "")).encode())
 
 
+_SLUG = re.compile(r"[a-z0-9-]{1,100}\Z", re.ASCII)
 _NUMBERED = re.compile(r"(.+)-([1-9][0-9]{0,8})\Z", re.DOTALL)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from inglenook.identity import clients, creation, passphrase, sessions, tokens
+from inglenook.identity import clients, creation, linked_apps, passphrase, sessions, tokens
 from inglenook.identity.clients import CLIENTS
 from inglenook.identity.passphrase import NewPassphrase
 from inglenook.kernel.errors import BadRequest, NotFound
@@ -77,6 +77,7 @@ async def create_oauth_client(
         return clients.create_client(tx, instance, declared, pending=False, allow_login_scope=allow_login_scope)
 
     try:
+        await linked_apps.check_software(instance, declared)
         return await instance.store.write(create)
     except clients.ClientRefused as error:
         raise BadRequest(error.detail or error.error) from error

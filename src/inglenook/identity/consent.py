@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from inglenook.identity import clients, redirects, sessions
+from inglenook.identity import clients, linked_apps, redirects, sessions
 from inglenook.identity.clients import ACCESS_CODES, CLIENT_DEVICES, CLIENTS
 from inglenook.identity.translations import translate
 from inglenook.kernel.errors import AuthError, DomainError
@@ -44,6 +44,8 @@ class ConsentRequest:
     scope: str
     code_challenge: str
     fields: Mapping[str, str]
+    must_be_confirmed: bool = False
+    """Whether the client asks for everything and the owner has not yet told, by a mailed code, that it is his own."""
 
     @property
     def is_login(self) -> bool:
@@ -76,18 +78,21 @@ async def checked_request(instance: Instance, fields: Mapping[str, str]) -> Cons
         raise ConsentRefused("authorize.error.client")
     if get["redirect_uri"] not in client.body.get("redirect_uris", ()):
         raise ConsentRefused("authorize.error.redirect_uri")
+    if linked := linked_apps.scope_of(client.body):
+        return ConsentRequest(client, get["redirect_uri"], get["state"], linked, get["code_challenge"], get)
     scope = get["scope"]
     if not scope or (scope == "login" and not client.body.get("allow_login_scope")):
         raise ConsentRefused("authorize.error.mandatory", name="scope")
     if scope == "*":
-        if not client.body.get("flagship") or not get["code_challenge"]:
+        if not get["code_challenge"]:
             raise ConsentRefused("authorize.error.everything")
     elif scope != "login":
         try:
             parse_scope(scope)
         except AuthError as error:
             raise ConsentRefused("authorize.error.scope") from error
-    return ConsentRequest(client, get["redirect_uri"], get["state"], scope, get["code_challenge"], get)
+    unconfirmed = scope == "*" and not client.body.get("flagship")
+    return ConsentRequest(client, get["redirect_uri"], get["state"], scope, get["code_challenge"], get, unconfirmed)
 
 
 def device_limit_reached(view: Reader, instance: Instance) -> int | None:
@@ -132,9 +137,12 @@ def take_code(tx: Writer, code: str, client_id: str, verifier: str, now: float) 
     return str(document.body.get("scope") or "")
 
 
-def answer_url(request: ConsentRequest, code: str) -> str:
-    """Where the browser takes the code: the client's redirect URI with the code (twice), the state and a lone `#`."""
+def answer_url(request: ConsentRequest, code: str, fallback: str = "") -> str:
+    """Where the browser takes the code: the client's redirect URI with the code (twice), the state and a lone `#`;
+    `fallback` is the address of the app that a client is linked to."""
     more = {"access_code": code, "code": code, "state": request.state}
+    if fallback and urlsplit(request.redirect_uri).scheme in ("http", "https"):
+        more["fallback"] = fallback
     return redirects.with_query(request.redirect_uri, more) + "#"
 
 
@@ -146,11 +154,15 @@ def refusal_url(redirect_uri: str) -> str:
     return redirects.with_query(redirect_uri, {"error": "access_denied"})
 
 
-def rights_of(scope: str, locale: str) -> list[Right]:
-    """A scope, in words."""
-    if scope == "login":
+async def rights_of(instance: Instance, request: ConsentRequest) -> list[Right]:
+    """What is asked for, in words: the scope, or the manifest of the app that the client is linked to.
+
+    Raises NotFound, UpstreamFailed, BadRequest when that app cannot be looked up."""
+    if request.is_login:
         return []
-    return [Right(_what(rule, locale), _how(rule, locale)) for rule in parse_scope(scope).rules]
+    slug, apps = clients.linked_app(request.client.body), instance.registry.linked_apps
+    rules = await apps.rights(instance, slug) if slug and apps else parse_scope(request.scope)
+    return [Right(_what(rule, instance.locale), _how(rule, instance.locale)) for rule in rules.rules]
 
 
 def logo_host(client: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from litestar.datastructures import Cookie
 
-from inglenook.identity import auth_message, one_time, passphrase, redirects, sessions
+from inglenook.identity import auth_message, news_of_devices, one_time, passphrase, redirects, sessions
 from inglenook.identity.instance import AUTH_MODES
 from inglenook.identity.sessions import Duration, Session
 from inglenook.identity.throttle import Guard
@@ -51,12 +51,13 @@ async def start_session(caller: Caller, *, long_run: bool = False, target: str =
     instance = caller.instance
     client_id = redirects.asks_consent(instance, target) if target else None
     duration: Duration = "short" if client_id is not None else "long" if long_run else "normal"
-    now = instance.env.clock.timestamp()
+    now, at = instance.env.clock.timestamp(), instance.env.clock.now().timestamp()
     who = caller.visitor
 
     def open_it(tx: Writer) -> Session:
         session = sessions.open_session(tx, now, duration)
         sessions.record_login(tx, session, who, now, client_id=client_id or "")
+        news_of_devices.note_login(tx, instance, who, at)
         return session
 
     session = await instance.store.write(open_it)

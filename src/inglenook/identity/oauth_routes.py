@@ -9,14 +9,26 @@ from urllib.parse import unquote_plus, urlencode
 
 from litestar import Request, get, post
 
-from inglenook.identity import clients, consent, csrf, forms, one_time, pages, sessions, tokens
+from inglenook.identity import (
+    clients,
+    consent,
+    csrf,
+    flagship_routes,
+    forms,
+    linked_apps,
+    news_of_devices,
+    one_time,
+    pages,
+    sessions,
+    tokens,
+)
 from inglenook.identity.caller import Caller
 from inglenook.identity.clients import CLIENTS, SHARING_KIND, ClientRefused
 from inglenook.identity.consent import ConsentRefused, ConsentRequest
 from inglenook.identity.translations import LOCALES, translate
 from inglenook.kernel.errors import AuthError, DomainError
 from inglenook.storage.documents.contract import Document, Writer
-from inglenook.wire import PUBLIC, REGISTRATION, SESSION, Answer, plain_json, redirect
+from inglenook.wire import PUBLIC, REGISTRATION, SESSION, Answer, plain_json, redirect, status_of
 
 MOVED_WINDOW_DAYS = 7
 
@@ -35,6 +47,8 @@ async def consent_page(request: Request[Any, Any, Any], caller: Caller) -> Answe
         return protection.protect(_refused(caller, error))
     if (answer := await sessions.require_login(caller)) is not None:
         return protection.protect(answer)
+    if asked.must_be_confirmed:
+        return await flagship_routes.ask(caller, protection, asked)
     if asked.is_login or asked.client.body.get("created_at_onboarding"):
         return protection.protect(await _allow(caller, asked, request))
     limit = await instance.store.read(lambda view: consent.device_limit_reached(view, instance))
@@ -42,7 +56,7 @@ async def consent_page(request: Request[Any, Any, Any], caller: Caller) -> Answe
         locale = instance.locale
         message = translate(locale, "authorize.limit", limit=limit)
         return protection.protect(pages.error_page(caller, 200, translate(locale, "authorize.limit.title"), message))
-    return _consent_form(caller, protection, asked)
+    return await _consent_form(caller, protection, asked)
 
 
 @post("/auth/authorize", opt={"guard": SESSION})
@@ -56,6 +70,8 @@ async def allow(request: Request[Any, Any, Any], caller: Caller) -> Answer:
         return protection.protect(pages.error_page(caller, 401, translate(locale, "login.required")))
     try:
         asked = await consent.checked_request(caller.instance, fields)
+        if asked.must_be_confirmed:
+            raise ConsentRefused("authorize.error.everything")
     except ConsentRefused as error:
         return protection.protect(_refused(caller, error))
     return protection.protect(await _allow(caller, asked, request))
@@ -124,32 +140,51 @@ async def _by_session_code(caller: Caller, code: str, query: dict[str, str]) -> 
     return answer
 
 
-def _consent_form(caller: Caller, protection: csrf.Csrf, asked: ConsentRequest) -> Answer:
+async def _consent_form(caller: Caller, protection: csrf.Csrf, asked: ConsentRequest) -> Answer:
     client = asked.client.body
+    try:
+        rights = await consent.rights_of(caller.instance, asked)
+    except DomainError as error:
+        return protection.protect(_no_linked_app(caller, error))
     host = consent.logo_host(client)
     hidden = {csrf.FIELD: protection.value, **asked.fields}
     return pages.page(
         caller, "authorize.html", csrf=protection, images=host, hidden=hidden,
         logo=client.get("logo_uri") if host else "",
         client_name=client.get("client_name", ""), client_uri=client.get("client_uri", ""),
-        rights=consent.rights_of(asked.scope, caller.instance.locale), redirect_uri=asked.redirect_uri,
+        rights=rights, redirect_uri=asked.redirect_uri,
         cancel=consent.refusal_url(asked.redirect_uri),
     )  # fmt: skip
 
 
 async def _allow(caller: Caller, asked: ConsentRequest, request: Request[Any, Any, Any]) -> Answer:
     instance = caller.instance
+    fallback = ""
+    if slug := clients.linked_app(asked.client.body):
+        try:
+            if instance.registry.linked_apps is not None:
+                await instance.registry.linked_apps.install(instance, slug)
+        except DomainError as error:
+            return _no_linked_app(caller, error)
+        fallback = instance.app_url(slug, host=caller.domain)
     now = instance.env.clock.now().timestamp()
     changes: dict[str, Any] = {"pending": None}
     if system := consent.system_of(caller.visitor.user_agent):
         changes["client_os"] = system
 
     def give(tx: Writer) -> str:
+        if not asked.is_login:
+            news_of_devices.note_client(tx, instance, asked.client, now)
         clients.update_client(tx, asked.client.id, changes)
         return consent.give_code(tx, asked, now)
 
-    target = consent.answer_url(asked, await instance.store.write(give))
+    target = consent.answer_url(asked, await instance.store.write(give), fallback)
     return plain_json({"deeplink": target}) if forms.only_json(request) else redirect(target, 302)
+
+
+def _no_linked_app(caller: Caller, error: DomainError) -> Answer:
+    locale = caller.instance.locale
+    return pages.error_page(caller, status_of(error), translate(locale, "authorize.app.title"), error.detail)
 
 
 def _refused(caller: Caller, error: ConsentRefused) -> Answer:
@@ -165,6 +200,8 @@ async def _by_code(caller: Caller, client: Document, fields: dict[str, str]) -> 
     if not fields.get("code"):
         return _error("the code parameter is mandatory")
     instance = caller.instance
+    if not await linked_apps.ready(instance, client.body):
+        return _error("the linked app is not installed")
     now = instance.env.clock.now().timestamp()
 
     def exchange(tx: Writer) -> str:
@@ -199,6 +236,10 @@ async def _by_refresh_token(caller: Caller, client: Document, token: str) -> Ans
         if moved is None:
             return _error("invalid refresh token")
         scope, renewed = moved, True
+    if linked := linked_apps.scope_of(client.body):
+        if not await linked_apps.ready(instance, client.body):
+            return _error("the linked app is not installed")
+        scope = linked
     now = instance.env.clock.timestamp()
     await instance.store.write(lambda tx: clients.update_client(tx, client.id, {"last_refreshed_at": now}) and None)
     pair = clients.issue_pair(instance, client.id, scope)

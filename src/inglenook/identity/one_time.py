@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -86,8 +87,34 @@ async def known_code(instance: Instance, kind: str, code: str) -> bool:
 # -- the second factor by mail
 
 
+@dataclass(frozen=True, slots=True)
+class MailedCode:
+    """A kind of passcode for the owner: its records, its mail with the value that carries it, how many may be mailed in
+    an hour."""
+
+    kind: str
+    template: str
+    value: str
+    counter: str
+    per_hour: int
+
+
+LOGIN = MailedCode(SECOND_FACTOR, "two_factor", "TwoFactorPasscode", "two-factor-generation", 20)
+FLAGSHIP = MailedCode("confirm-flagship", "confirm_flagship", "Code", "confirm-flagship", 30)
+
+
 async def mail_second_factor(instance: Instance) -> str | None:
-    """Mail a passcode to the owner; gives the token that goes with it.
+    """Mail the passcode of a login to the owner; gives the token that goes with it. As `mail_passcode`."""
+    return await mail_passcode(instance, LOGIN)
+
+
+async def check_second_factor(instance: Instance, token: str, passcode: str) -> Outcome:
+    """Whether a passcode is the one that was mailed for a login. As `check_passcode`."""
+    return await check_passcode(instance, LOGIN, token, passcode)
+
+
+async def mail_passcode(instance: Instance, code: MailedCode, about: str = "") -> str | None:
+    """Mail a passcode to the owner; gives the token that goes with it. `about` is what it confirms.
 
     None when too many were mailed within the hour."""
     now = _now(instance)
@@ -97,18 +124,19 @@ async def mail_second_factor(instance: Instance) -> str | None:
         return None
 
     def ask(tx: Writer) -> bool:
-        if not throttle.count(tx, "two-factor-generation", 20, 3600.0, now):
+        if not throttle.count(tx, code.counter, code.per_hour, 3600.0, now):
             return False
         end = now + STEP_SECONDS * (SKEW_STEPS + 1)
-        tx.put_record(SECOND_FACTOR, _name(token), {"failures": 0, "mailed_at": now, "until": end}, due=end)
-        letters.post(tx, "two_factor", {"TwoFactorPasscode": passcode}, now)
-        _sweep(tx, SECOND_FACTOR, now)
+        record = {"failures": 0, "mailed_at": now, "until": end, "about": about}
+        tx.put_record(code.kind, _name(token), record, due=end)
+        letters.post(tx, code.template, {code.value: passcode}, now)
+        _sweep(tx, code.kind, now)
         return True
 
     return token if await instance.store.write(ask) else None
 
 
-async def check_second_factor(instance: Instance, token: str, passcode: str) -> Outcome:
+async def check_passcode(instance: Instance, code: MailedCode, token: str, passcode: str, about: str = "") -> Outcome:
     """Try a passcode. A right one is used up; after ten wrong ones the token is `burnt`, as is an unknown one.
 
     Only the passcode that was mailed is right: those of the minutes around it, which the window of spec/03 §6.6 would
@@ -117,20 +145,20 @@ async def check_second_factor(instance: Instance, token: str, passcode: str) -> 
     token = bare_token(token)
 
     def attempt(tx: Writer) -> Outcome:
-        record = tx.record(SECOND_FACTOR, _name(token))
-        if record is None or record.body["until"] <= now:
+        record = tx.record(code.kind, _name(token))
+        if record is None or record.body["until"] <= now or record.body.get("about", "") != about:
             return "burnt"
         expected = passcode_of(instance, token, record.body["mailed_at"])
         if expected is None:  # signed before a change of passphrase
             return "burnt"
         if hmac.compare_digest(passcode.encode(), expected.encode()):
-            tx.delete_record(SECOND_FACTOR, _name(token))
+            tx.delete_record(code.kind, _name(token))
             return "right"
         failures = record.body["failures"] + 1
         if failures >= MAX_FAILURES:
-            tx.delete_record(SECOND_FACTOR, _name(token))
+            tx.delete_record(code.kind, _name(token))
             return "burnt"
-        tx.put_record(SECOND_FACTOR, _name(token), {**record.body, "failures": failures}, due=record.body["until"])
+        tx.put_record(code.kind, _name(token), {**record.body, "failures": failures}, due=record.body["until"])
         return "wrong"
 
     return await instance.store.write(attempt)

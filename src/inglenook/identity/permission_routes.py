@@ -18,7 +18,7 @@ from inglenook.identity.permission_documents import PERMISSIONS
 from inglenook.identity.throttle import Guard
 from inglenook.identity.translations import translate
 from inglenook.kernel import jsonapi as documents
-from inglenook.kernel.errors import BadRequest, DocumentNotFound, ExpiredToken, Forbidden, InvalidParameter
+from inglenook.kernel.errors import BadRequest, DocumentNotFound, ExpiredCode, Forbidden, InvalidParameter
 from inglenook.kernel.permissions import VERBS, PermissionSet, Permit, parse_rules
 from inglenook.storage.documents.contract import Document, Reader, Writer
 from inglenook.wire import SECRET, TOKEN, Answer, jsonapi, no_content, plain_json, read_body, redirect, wants_html
@@ -72,7 +72,7 @@ async def read_permission(id: str, caller: Caller) -> Answer:
     if not (permit.is_maximal or permit.permission_id == id or same_source):
         raise Forbidden
     if permission_documents.expired(document.body, caller.instance.env.clock.now()):
-        raise ExpiredToken
+        raise ExpiredCode
     return jsonapi(documents.document(_resource(document, with_codes=False)))
 
 

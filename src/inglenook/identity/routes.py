@@ -7,6 +7,7 @@ from typing import Any
 from inglenook.identity import (
     client_routes,
     confirm_routes,
+    flagship_routes,
     login_routes,
     oauth_routes,
     passphrase_routes,
@@ -21,6 +22,7 @@ ROUTES: list[Any] = [
     *confirm_routes.ROUTES,
     *client_routes.ROUTES,
     *oauth_routes.ROUTES,
+    *flagship_routes.ROUTES,
     *permission_routes.ROUTES,
     *settings_routes.ROUTES,
     *public_routes.ROUTES,

@@ -131,8 +131,17 @@ class ClosedCode(InvalidToken):
 class ExpiredToken(AuthError):
     """The token was right once."""
 
+    challenges = True
+    """As for `InvalidToken`."""
+
     def __init__(self) -> None:
         super().__init__("Expired token")
+
+
+class ExpiredCode(ExpiredToken):
+    """The end of a link is past, or what it was made for is gone: said in the same words, without the header."""
+
+    challenges = False
 
 
 class Forbidden(AuthError):

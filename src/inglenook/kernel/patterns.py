@@ -1,14 +1,15 @@
 """Regular expressions of strangers (`$regex` of spec/01 §9.4): the common part of PCRE, matched in linear time.
 
 A backtracking matcher can be kept busy for years by a short pattern; this one follows all alternatives at once
-(https://swtch.com/~rsc/regexp/regexp2.html) and only tells whether there is a match. Back-references, look-around
-and possessive or atomic groups are refused. `\\d`, `\\w`, `\\s` and `\\b` are about ASCII, as in PCRE by default.
+(https://swtch.com/~rsc/regexp/regexp2.html) and only tells whether there is a match. A look ahead is
+understood at the start of the text (`^(?!…)`), where it is a second pattern. Back-references, look-around elsewhere and
+possessive or atomic groups are refused. `\\d`, `\\w`, `\\s` and `\\b` are about ASCII, as in PCRE by default.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -73,12 +74,16 @@ class Pattern:
         """Raises PatternError."""
         self._steps: list[_Step] = []
         self._budget = 2 * MAX_STEPS
+        looks, text = _looks_ahead(text)
+        self._looks = [(Pattern(ahead), wanted) for ahead, wanted in looks]
         self._emit(_Parser(text).parse())
         self._steps.append(_Step("done"))
         self._closures: dict[tuple[frozenset[int], int], tuple[bool, tuple[int, ...]]] = {}
 
     def search(self, text: str) -> bool:
         """Whether the pattern matches anywhere in a text."""
+        if any(ahead.search(text) is not wanted for ahead, wanted in self._looks):
+            return False
         steps = self._steps
         reached: set[int] = set()
         before = ""
@@ -190,6 +195,59 @@ def _place(before: str, after: str, left: int) -> int:
         | (_LINE_END if after in ("", "\n") else 0)
         | (_BOUNDARY if boundary else _NO_BOUNDARY)
     )
+
+
+def _looks_ahead(text: str) -> tuple[list[tuple[str, bool]], str]:
+    """The looks ahead right behind the `^` that a pattern begins with, each a pattern and whether it must match, and
+    the pattern without them."""
+    looks: list[tuple[str, bool]] = []
+    rest = text
+    while rest.startswith(("^(?!", "^(?=")):
+        end = _closing(rest, 1)
+        looks.append((f"^(?:{rest[4:end]})", rest[3] == "="))
+        rest = "^" + rest[end + 1 :]
+    if looks and _has_choice(rest):
+        raise PatternError("a look ahead stands for all of the pattern")
+    return looks, rest
+
+
+def _closing(text: str, opening: int) -> int:
+    """The place of the parenthesis that closes the one at a place. Raises PatternError."""
+    depth = 0
+    for at, character in _outside_of_classes(text):
+        if at >= opening:
+            depth += (character == "(") - (character == ")")
+            if not depth:
+                return at
+    raise PatternError("a group has no end")
+
+
+def _has_choice(text: str) -> bool:
+    depth = 0
+    for _, character in _outside_of_classes(text):
+        depth += (character == "(") - (character == ")")
+        if character == "|" and not depth:
+            return True
+    return False
+
+
+def _outside_of_classes(text: str) -> Iterator[tuple[int, str]]:
+    """The characters that mean something: neither escaped nor in brackets."""
+    at, in_class = 0, False
+    while at < len(text):
+        character = text[at]
+        if character == "\\":
+            at += 2
+            continue
+        if in_class:
+            in_class = character != "]"
+        elif character == "[":
+            in_class = True
+            # a bracket that stands first is a character of its class
+            at += 2 if text.startswith("^]", at + 1) else 1 if text.startswith("]", at + 1) else 0
+        else:
+            yield at, character
+        at += 1
 
 
 @dataclass

@@ -23,6 +23,7 @@ from inglenook.apps import installing
 from inglenook.contacts import address_book
 from inglenook.environment import rfc3339
 from inglenook.files.quota import quota_of
+from inglenook.identity import generations
 from inglenook.identity.creation import DATABASES
 from inglenook.identity.creation import myself as new_myself
 from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS, VAULT_SETTINGS, Instance
@@ -94,7 +95,7 @@ async def replace(instance: Instance, wanted: Wanted, progress: Progress = ignor
         async with _checked(instance, wanted, progress) as (checker, parts, items, to):
             summary = checker.summary
             summary.started_at, summary.source = started, wanted.source
-            draft = await instance.registry.draft(instance)
+            draft = await generations.draft(instance)
             try:
                 await _seed(instance, draft, wanted)
                 total = summary.files_size
@@ -105,7 +106,7 @@ async def replace(instance: Instance, wanted: Wanted, progress: Progress = ignor
                 await _complete(draft, to)
                 await _end(instance, draft, wanted, summary)
             except BaseException:
-                await instance.registry.discard(draft)
+                await generations.discard(draft)
                 raise
         await _install(instance, wanted.id, checker.slugs, summary)
         return summary
@@ -214,7 +215,7 @@ async def _end(instance: Instance, draft: Instance, wanted: Wanted, summary: Sum
 
     await draft.store.write(write)
     keep_until = rfc3339(instance.env.clock.now() + KEPT)
-    await instance.registry.adopt(instance, draft, keep_until=keep_until)
+    await generations.adopt(instance, draft, keep_until=keep_until)
 
 
 async def _install(instance: Instance, import_id: str, slugs: list[str], summary: Summary) -> None:
@@ -234,4 +235,4 @@ async def forget_expired(instance: Instance) -> None:
     """Throw the data before an import away, when its time is over."""
     until = instance.doc.former_until
     if until and until <= instance.env.clock.timestamp():
-        await instance.registry.forget_former(instance)
+        await generations.forget_former(instance)

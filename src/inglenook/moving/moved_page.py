@@ -11,7 +11,7 @@ from inglenook.identity.caller import Caller
 if TYPE_CHECKING:
     from litestar import Request
 
-    from inglenook.identity.instances import HostMatch
+    from inglenook.identity.host_names import HostMatch
     from inglenook.wire import Answer
 
 pages.extend("inglenook.moving")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from inglenook.identity import letters
+from inglenook.identity import generations, letters
 from inglenook.kernel.errors import DomainError, NotFound
 from inglenook.moving import blocking, exporting, import_job, importing, jobs, moves
 from inglenook.moving.blocking import IMPORTING
@@ -86,7 +86,7 @@ class Runner:
             queued = await self._instances.registry.read(lambda view: jobs.of_instance(view, instance.prefix))
             if not any(job.kind == "import" for job in queued):
                 log.warning("an import was killed", instance=instance.domain)
-                await self._instances.discard_abandoned(instance)
+                await generations.discard_abandoned(instance)
                 await blocking.unblock(instance)
 
     async def _forget(self, instance: Instance) -> None:

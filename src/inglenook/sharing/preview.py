@@ -14,7 +14,7 @@ from typing import Any
 from inglenook.identity import permission_documents, tokens
 from inglenook.identity.instance import Instance
 from inglenook.identity.permission_documents import PERMISSIONS
-from inglenook.kernel.errors import AuthError, BadRequest, ClosedCode, DocumentNotFound, ExpiredToken, NotFound
+from inglenook.kernel.errors import AuthError, BadRequest, ClosedCode, DocumentNotFound, ExpiredCode, NotFound
 from inglenook.kernel.members import WAITING, Event, State, next_state
 from inglenook.kernel.permissions import VERBS, PermissionSet, Rule
 from inglenook.sharing import documents, rights
@@ -183,12 +183,12 @@ def expire_codes(tx: Writer, now: str, sharing_id: str) -> None:
 async def greet_member(instance: Instance, sharing_id: str, member_key: str) -> Mapping[str, Any]:
     """The member who calls with a code, as clients see him; from now on he has seen the sharing (spec/04 §9.2).
 
-    Raises ExpiredToken when the sharing is gone, NotFound for an unknown member, ClosedCode for a revoked one."""
+    Raises ExpiredCode when the sharing is gone, NotFound for an unknown member, ClosedCode for a revoked one."""
 
     def read(view: Reader) -> tuple[Sharing, int]:
         sharing = documents.get(view, sharing_id)
         if sharing is None:
-            raise ExpiredToken
+            raise ExpiredCode
         return sharing, _holder(sharing, member_key)
 
     def see(tx: Writer) -> Member:
@@ -250,7 +250,7 @@ def preview_url(view: Reader, instance: Instance, sharing: Sharing, state: str) 
     """What a recipient's server is told for its shortcut (spec/04 §9.4).
 
     Raises BadRequest (not the owner), NotFound (unknown state), Conflict (accepted), DocumentNotFound (no preview),
-    ExpiredToken-like BadRequest when the preview has ended."""
+    ExpiredCode-like BadRequest when the preview has ended."""
     sharing.require_owner()
     index = sharing.member_of_state(state)
     if index is None:

@@ -22,7 +22,7 @@ import structlog
 
 import inglenook
 from inglenook.identity.instance import Instance
-from inglenook.identity.instances import REGISTRY
+from inglenook.identity.registry_documents import REGISTRY
 from inglenook.kernel.errors import Conflict, NotFound
 from inglenook.storage.blobs.contract import BlobStore
 from inglenook.storage.blobs.local import LocalBlobStores

@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException, SerializationException, Validatio
 
 from inglenook import wire
 from inglenook.identity import pages
-from inglenook.identity.instances import HostMatch
+from inglenook.identity.host_names import HostMatch
 from inglenook.kernel import errors
 from inglenook.wire import Answer, status_of, title_of
 
@@ -145,7 +145,7 @@ def _titled(status: int, title: str, detail: str, headers: dict[str, str] | None
 
 def _headers(error: errors.DomainError) -> dict[str, str] | None:
     match error:
-        case errors.ExpiredToken():
+        case errors.ExpiredToken(challenges=True):
             value = 'Bearer error="invalid_token" error_description="The access token expired"'
             return {"www-authenticate": value}
         case errors.InvalidToken(detail="Invalid JWT token", challenges=True):

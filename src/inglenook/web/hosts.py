@@ -9,7 +9,7 @@ from litestar import Request
 from inglenook import wire
 from inglenook.apps import serving
 from inglenook.identity import pages, settings, tokens
-from inglenook.identity.instances import HostMatch
+from inglenook.identity.host_names import HostMatch
 from inglenook.identity.translations import translate
 from inglenook.kernel.errors import AuthError
 from inglenook.moving import blocking, moved_page

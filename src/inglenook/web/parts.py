@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import inglenook.apps.background
+import inglenook.apps.linking
 import inglenook.contacts.address_book
 import inglenook.documents.attachments
 import inglenook.files.indexes
@@ -69,6 +70,7 @@ def join(runtime: Runtime) -> None:
     """Let each domain take part in the life of instances."""
     inglenook.files.joining.join(runtime.instances)
     inglenook.apps.background.join(runtime.instances)
+    inglenook.apps.linking.join(runtime.instances)
     inglenook.sharing.joining.join(runtime.instances)
     inglenook.realtime.connection.join(runtime.instances)
 

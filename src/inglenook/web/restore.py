@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inglenook.environment import Environment
-from inglenook.identity.instances import INSTANCES, REGISTRY
+from inglenook.identity import restoring
+from inglenook.identity.registry_documents import INSTANCES, REGISTRY
 from inglenook.kernel.errors import Conflict
 from inglenook.storage.blobs.local import LocalBlobStores
 from inglenook.storage.documents.contract import Document, Reader
@@ -45,7 +46,7 @@ async def restore(runtime: Runtime, folder: Path, manifest: Manifest, say: Calla
     documents = await _registered(folder, runtime.env)
     saved = {one.prefix: one for one in manifest.instances}
     coming = [document for document in documents if document.body["prefix"] in saved]
-    await runtime.instances.check_restorable(coming)
+    await restoring.check_restorable(runtime.instances, coming)
     lacking: list[str] = []
     for document in coming:
         one = saved[document.body["prefix"]]
@@ -55,7 +56,7 @@ async def restore(runtime: Runtime, folder: Path, manifest: Manifest, say: Calla
             await runtime.stores.install(name, str(folder / one.prefix / FILE))
             lacking.extend(await _put_contents_back(runtime, folder, one.prefix, name))
 
-        await runtime.instances.restore(document, fill)
+        await restoring.restore(runtime.instances, document, fill)
     await asyncio.to_thread(_put_mails_back, folder, runtime.folder)
     return lacking
 

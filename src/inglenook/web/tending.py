@@ -14,6 +14,7 @@ import structlog
 
 from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
+from inglenook.identity.registry_news import RegistryNews
 from inglenook.kernel.errors import DomainError
 from inglenook.storage.leases import Leases
 
@@ -28,6 +29,7 @@ class Tending:
 
     def __init__(self, instances: Instances, leases: Leases | None) -> None:
         self._instances = instances
+        self._news = RegistryNews(instances)
         self._leases = leases
         self._wanted: dict[str, str] = {}  # prefix by the id of the registry's document
         self._beginning: dict[str, asyncio.Task[None]] = {}
@@ -58,7 +60,7 @@ class Tending:
         return self._leases is not None and self._leases.holds(_lease(instance.prefix))
 
     async def _run(self) -> None:
-        for id, prefix in (await self._instances.look_around()).items():
+        for id, prefix in (await self._news.look_around()).items():
             self._want(id, prefix)
         while True:
             self._changed.clear()
@@ -75,7 +77,7 @@ class Tending:
                 continue
 
     async def _follow(self) -> None:
-        for id, prefix in (await self._instances.look_again()).items():
+        for id, prefix in (await self._news.look_again()).items():
             if prefix is not None:
                 self._want(id, prefix)
             elif self._leases is not None and id in self._wanted:

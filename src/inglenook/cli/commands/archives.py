@@ -158,13 +158,15 @@ async def import_instance(
     json
         Show the summary as JSON.
     """
+    from inglenook.identity import generations
+
     if not words and not named:
         raise CommandFailed("Which instance? inglenook instances import DOMAIN FILE", 2)
     instance = await call.instance(named or words[0])
     sources = words if named else words[1:]
     if undo:
         await call.confirm(f"Take the former data of {instance.domain} back?", force=force)
-        await call.runtime.instances.take_back(instance)
+        await generations.take_back(instance)
         call.put(f"The former data of {instance.domain} is back")
         return 0
     if not sources:
