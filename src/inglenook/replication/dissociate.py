@@ -12,7 +12,7 @@ from inglenook.files.fixed_directories import ensure_no_longer_shared
 from inglenook.files.store import create_item, delete_item, hold_content_of
 from inglenook.kernel.names import conflict_name
 from inglenook.kernel.rules import SharingRule
-from inglenook.replication.exchange import FILES, Body, Exchange
+from inglenook.replication.exchange import FILES, Body, Exchange, Received
 from inglenook.sharing import tracking
 from inglenook.sharing.documents import DOCTYPE
 from inglenook.storage.documents.contract import Writer
@@ -173,18 +173,32 @@ def has_removed(ex: Exchange, shared: tracking.Shared) -> bool:
     return bool(info.get("removed")) and info.get("known", {}).get(ex.membership) == shared.leaf
 
 
-def is_over_on_both_sides(ex: Exchange, shared: tracking.Shared) -> bool:
+def is_over_on_both_sides(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
     """Whether something was removed here by its own user, and the other side knows that or has removed it as well:
     when it comes again it is new, and what is here of it has no part in it any more."""
     info = shared.infos.get(ex.sharing.id, {})
-    return bool(info.get("settled")) or (has_removed(ex, shared) and not info.get("dissociated"))
+    if not info.get("removed") or info.get("dissociated"):
+        return bool(info.get("settled"))
+    return bool(info.get("settled")) or has_removed(ex, shared) or is_brought_back(tx, ex, shared, received)
 
 
-def comes_anew(ex: Exchange, shared: tracking.Shared) -> bool:
+def is_brought_back(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
+    """Whether a member who has taken the owner's removal brings the item back: he had it in his own trash, which makes
+    two revisions that the owner has not seen. A single one is a change that crossed the removal (spec/05 §17.4)."""
+    key = f"{shared.doctype}/{shared.id}"
+    record = tx.record(tracking.SHARED, key)
+    unseen = sum(not shared.knows(rev) for rev in received.chain)
+    if not ex.sharing.owner or record is None or unseen < 2:
+        return False
+    told = record.seq <= tx.checkpoint(tracking.checkpoint_of(ex.sharing.id, ex.index))
+    return told and tx.record(tracking.retry_kind(ex.sharing.id, ex.index), key) is None
+
+
+def comes_anew(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
     """Whether a file that was removed here is new when it is received. So is what a reader has removed: nobody is told
     of that, and when the owner changes the file it is there again."""
     removed_by_reader = ex.one_way and bool(shared.infos.get(ex.sharing.id, {}).get("removed"))
-    return removed_by_reader or is_over_on_both_sides(ex, shared) or is_left_over(ex, shared)
+    return removed_by_reader or is_over_on_both_sides(tx, ex, shared, received) or is_left_over(ex, shared)
 
 
 def is_left_over(ex: Exchange, shared: tracking.Shared) -> bool:

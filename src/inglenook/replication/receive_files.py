@@ -53,7 +53,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
         if rule_for_file(ex.sharing.rules, received.body) is None:
             raise Safety
         return False
-    if comes_anew(ex, shared):
+    if comes_anew(tx, ex, shared, received):
         return False
     rule = rule_of_existing(tx, ex, item, shared)
     if shared.knows(received.rev) and shared.live(ex.sharing.id):
@@ -75,7 +75,7 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
     tx.origin = ex.came(received.rev)
     item = tree.get(tx, received.id)
     shared = tracking.load(tx, FILES, received.id)
-    if item is not None and comes_anew(ex, shared):
+    if item is not None and comes_anew(tx, ex, shared, received):
         give_up_id(tx, item)
         item = None
     if item is None:

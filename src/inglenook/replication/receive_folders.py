@@ -130,7 +130,7 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
         return True
     if received.body.get("type") != "directory":
         return True
-    if item is not None and (is_over_on_both_sides(ex, shared) or is_left_over(ex, shared)):
+    if item is not None and (is_over_on_both_sides(tx, ex, shared, received) or is_left_over(ex, shared)):
         give_up_id(tx, item)
         return create_folder(tx, ex, received, names)
     if info is not None and info.get("removed") and not info.get("dissociated") and not info.get("settled"):

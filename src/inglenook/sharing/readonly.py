@@ -17,7 +17,7 @@ from inglenook.kernel import xor
 from inglenook.kernel.errors import BadRequest, Forbidden, InvalidParameter, UpstreamFailed
 from inglenook.kernel.members import WAITING, State
 from inglenook.peers.errors import PeerCircuitOpen, PeerForbiddenAddress, PeerRefusedTokens
-from inglenook.sharing import documents, links, members_list, triggers
+from inglenook.sharing import documents, links, members_list, rights, triggers
 from inglenook.sharing.answer import (
     INVALID_URL,
     Answer,
@@ -36,11 +36,13 @@ LAST_HOUR = 3600
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Credentials made for a member whose rights are about to change, as a token of a call in progress."""
+    """Credentials made for a member whose rights are about to change, as a token of a call in progress. They are
+    `fresh` unless an earlier call has sent them already, and nobody knows whether it arrived."""
 
     sharing: Sharing
     client_id: str
     attributes: Body
+    fresh: bool
 
 
 # -- the owner's side
@@ -70,7 +72,7 @@ async def set_read_only(instance: Instance, sharing_id: str, index: int, read_on
         unsure = True
         raise UpstreamFailed(REQUEST_FAILED) from error
     finally:
-        if not agreed and not unsure:
+        if not agreed and not unsure and prepared.fresh:
             await instance.store.write(lambda tx: _give_up(tx, sharing_id, index, prepared.client_id))
     if not agreed:
         raise UpstreamFailed(REQUEST_FAILED)
@@ -95,17 +97,20 @@ def _prepare(tx: Writer, instance: Instance, sharing_id: str, index: int, read_o
     if credentials.access_token is None or not credentials.access_token.access_token or not member.instance:
         raise BadRequest(WRONG_STATE)
     issued_at = int(instance.env.clock.now().timestamp()) + LAST_HOUR - ACCESS_SECONDS if read_only else None
-    local, pair = make_credentials(tx, instance, sharing, index, read_only=False, issued_at=issued_at)
-    if credentials.next_client_id:
-        clients.delete_client(tx, credentials.next_client_id)
-    credentials.next_client_id = local.id
-    documents.save(tx, sharing)
+    local = tx.get(clients.CLIENTS, credentials.next_client_id) if unsure else None
+    fresh = local is None
+    if local is None:
+        local, pair = make_credentials(tx, instance, sharing, index, read_only=False, issued_at=issued_at)
+        credentials.next_client_id = local.id
+        documents.save(tx, sharing)
+    else:  # his server may use it by now: another client in its place could leave it with nothing
+        pair = clients.issue_pair(instance, local.id, rights.scope(sharing, read_only=False), issued_at=issued_at)
     attributes = credentials_for_peer(instance, local, pair)
     if read_only:
         attributes["access_token"]["refresh_token"] = ""
     else:
         attributes["xor_key"] = xor.key_to_json(credentials.xor_key)
-    return Prepared(sharing, local.id, attributes)
+    return Prepared(sharing, local.id, attributes, fresh)
 
 
 def _agreed(tx: Writer, instance: Instance, sharing_id: str, index: int, client_id: str, read_only: bool) -> None:
