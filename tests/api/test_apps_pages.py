@@ -232,7 +232,7 @@ def test_too_many_devices_have_to_be_dealt_with_first(server: RunningServer, app
     assert httpx.URL(answer.headers["location"]).path == "/settings/clients/limit-exceeded"
     page = browser.get(answer.headers["location"])
     assert page.status_code == 200
-    assert "2 devices are connected" in page.text
+    assert "Connected devices: 2. Allowed: 1." in page.text
     assert visit(browser, "/public/").status_code == 200
     assert visit(browser, "/", "settings").status_code == 200
     change(dan, feature_flags={})

@@ -80,7 +80,7 @@ class Look:
             rf"\b(?:{'|'.join(FIRST_WORDS)})\.[a-z_]+\b(?!@|:)", text.replace(self.person.domain, "")
         ), text
         assert self.page.locator("h1").count() == 1, name
-        assert [one for one in self.complaints if "status of 4" not in one] == [], name
+        assert [one for one in self.complaints if "the server responded with a status of" not in one] == [], name
 
     def press(self, number: int = 0) -> None:
         """Send the form."""

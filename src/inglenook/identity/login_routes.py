@@ -190,7 +190,9 @@ def _second_factor_page(caller: Caller, fields: dict[str, Any], error: str = "",
     names = ("two-factor-token", "redirect", "long_run_session", "confirm", "state", "client_id")
     hidden = {name: fields[name] for name in names if fields.get(name)}
     trust = not fields.get("confirm")
-    return pages.page(caller, "twofactor.html", status=status, hidden=hidden, error=error, trust=trust)
+    wanted = {name: fields[name] for name in ("state", "redirect") if fields.get(name)}
+    back = caller.url("/auth/login" if trust else "/auth/confirm", wanted)
+    return pages.page(caller, "twofactor.html", status=status, hidden=hidden, error=error, trust=trust, back=back)
 
 
 async def _only_apps(caller: Caller) -> Answer | None:
