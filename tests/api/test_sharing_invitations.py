@@ -127,6 +127,18 @@ def test_a_request_cannot_be_replaced_by_another_server(town: Town, fay: Scripte
     assert fay.invites(bob, "request-of-fay", "Better").status_code == 201
 
 
+def test_what_has_ended_may_come_again_from_the_new_address_of_its_owner(town: Town, fay: Scripted) -> None:
+    bob = town.bob
+    token = fay.shares(bob, "ended-and-moved")
+    moved = Scripted("fay-elsewhere")
+    assert moved.invites(bob, "ended-and-moved").status_code == 409
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert bob.delete("/sharings/ended-and-moved", headers=bearer).status_code == 204
+    assert moved.invites(bob, "ended-and-moved").status_code == 201
+    assert member(bob, "ended-and-moved", 0)["instance"] == moved.url
+    moved.stop()
+
+
 def test_the_answer_to_a_request_tells_nothing_of_the_address_book(town: Town, fay: Scripted) -> None:
     contact(town.bob, "My secret nickname", email=fay.email)
     shown = fay.invites(town.bob, "request-with-name")

@@ -165,6 +165,26 @@ def test_parents_in_the_trash(visit: Visit) -> None:
     block()
 
 
+def test_what_was_destroyed_does_not_come_back_by_a_change_that_was_on_its_way(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    file = peer.file(deal, "destroyed.txt", b"destroyed")
+    peer.send_file(deal, file, b"destroyed")
+    block = peer.on("POST", f"{deal.id}/_bulk_docs$", lambda _: Reply(503, {"error": "not now"}))
+    bob.destroy(file["_id"])
+    late = peer.file(deal, "destroyed.txt", b"late", file["_rev"], revision(2, "destroyed"))
+    answer = peer.announce(deal, late)
+    assert (answer.status_code, answer.json()["errors"]) == (400, [SAFETY])
+    block()
+    own = xor(file["_id"], deal.key)
+
+    def told() -> bool:
+        peer.send_bulk(deal)  # a call shows that the peer is back
+        return own in deal.removed
+
+    eventually(told, "the removal")
+    assert "destroyed.txt" not in visit.tree()
+
+
 def test_folders_are_looked_up_at_the_sender_from_the_bottom_to_the_top(visit: Visit) -> None:
     peer, deal, bob = visit.peer, visit.deal, visit.person
     outer, inner = peer.folder(deal, "Looked up outer"), peer.folder(deal, "Looked up inner")

@@ -14,7 +14,7 @@ from typing import Any
 from inglenook.files.documents import Item
 
 from .agreements import ALBUMS, TESTS, Agreement, Agreements, index_of, refer
-from .deeds import FILES, Broken, Deeds
+from .deeds import FILES, LARGE, Broken, Deeds
 from .invariants import (
     album_items,
     albums_agree,
@@ -40,6 +40,8 @@ FILE_DEEDS = {
     "trash": 9, "restore": 6, "destroy": 2, "copy": 2, "replace": 3, "swap": 2, "tag": 3, "many": 2, "root": 1,
 }  # fmt: skip
 
+LARGE_DEEDS = {"large": 6, "edit": 60}
+
 
 @dataclass
 class CrowdPlan:
@@ -51,6 +53,8 @@ class CrowdPlan:
     crashes: float = 0.05
     cuts: float = 0.07
     memberships: float = 0.05
+    other_makes: bool = False
+    large: bool = False
     faults: Faults = field(default_factory=lambda: Faults(lost_requests=0.03, lost_answers=0.03, longest_delay=2.0))
 
 
@@ -79,13 +83,20 @@ class Crowd:
 
     async def begin(self) -> None:
         """People, and what they share at first, in good weather."""
-        for name in ("alice", "bob", "carol", "dave")[: self.random.choice(self.plan.people)]:
+        names = ("alice", "bob", "carol", "dave")[: self.random.choice(self.plan.people)]
+        strange = self.random.choice(names) if self.plan.other_makes else ""
+        for name in names:
             skew = self.random.choice((0.0, 0.0, -40.0, 25.0, 3 * 3600.0, -DAY))
             quota = self.random.choice((0, 0, 0, 0, 0, 400))
-            await self.world.add(name, skew=skew, quota=quota)
+            quota = 0 if self.plan.large else quota
+            await self.world.add(name, skew=skew, quota=quota, other_make=name == strange)
         for _ in range(self.random.choice(self.plan.sharings)):
             await self.share_something()
             await asyncio.sleep(self.random.choice((0.0, 1.0, 60.0)))
+        for agreement in self.agreements.all if self.plan.large else ():
+            root = await root_of(agreement.owner, agreement.id)
+            if agreement.kind == "folder" and root is not None:
+                await self.deeds.upload_large(agreement.owner, root, "large.bin")
         await asyncio.sleep(60)
 
     async def share_something(self) -> None:
@@ -226,7 +237,8 @@ class Crowd:
         tree = await deeds.walk(server, root)
         folders = [root, *(item.id for item in tree if item.is_directory)]
         files = [item for item in tree if item.is_file]
-        kind = random.choices(list(FILE_DEEDS), list(FILE_DEEDS.values()))[0]
+        weights = {**FILE_DEEDS, **LARGE_DEEDS} if self.plan.large else FILE_DEEDS
+        kind = random.choices(list(weights), list(weights.values()))[0]
         name, place = random.choice(NAMES), random.choice(folders)
         if kind == "create":
             await deeds.upload(server, place, name)
@@ -241,6 +253,12 @@ class Crowd:
                 await deeds.upload(server, random.choice(folders), random.choice(NAMES))
         elif kind == "overwrite" and files:
             await deeds.overwrite(server, random.choice(files))
+        elif kind == "large":
+            await deeds.upload_large(server, place, name)
+        elif kind == "edit":
+            large = [item for item in files if item.size >= LARGE]
+            if large:
+                await deeds.edit_large(server, random.choice(large))
         elif kind == "copy" and files:
             await deeds.attempt(server, "POST", f"/files/{random.choice(files).id}/copy")
         elif kind == "replace" and files:

@@ -21,6 +21,8 @@ from .world import Server, World
 
 TRASH = "io.cozy.files.trash-dir"
 FILES = "io.cozy.files"
+LARGE = 1024 * 1024
+"""Bytes from which on contents travel in pieces (spec/11 §3)."""
 
 
 class Broken(AssertionError):
@@ -79,6 +81,32 @@ class Deeds:
         self.tell(f"{server.name}: PUT {item.name} {item.id} {content} {made.status}")
         if made.status == 200:
             self.contents[md5(content)] = content
+            self.given_up.add(item.md5sum)
+
+    async def upload_large(self, server: Server, place: str, name: str) -> None:
+        """A new file of more than a MiB."""
+        self.counter += 1
+        content = self.random.randbytes(LARGE + self.random.randrange(LARGE))
+        path = f"/files/{place}?Type=file&Name={quote(name)}"
+        made = await server.call("POST", path, raw=content)
+        self.tell(f"{server.name}: POST {path} large content {self.counter} {made.status}")
+        if made.status == 201:
+            self.contents[md5_of(content)] = f"large content {self.counter} by {server.name}"
+
+    async def edit_large(self, server: Server, item: Item) -> None:
+        """A few bytes somewhere in a large file are others now, or more."""
+        instance = await server.instance()
+        held = await instance.store.read(lambda view: view.content(FILES, item.id))
+        if held is None:
+            return
+        content = b"".join([piece async for piece in instance.contents.read(held)])
+        self.counter += 1
+        at, length = self.random.randrange(len(content)), self.random.choice((0, 1, 100))
+        content = content[:at] + self.random.randbytes(100) + content[at + length :]
+        made = await server.call("PUT", f"/files/{item.id}", raw=content)
+        self.tell(f"{server.name}: PUT {item.name} {item.id} edit {self.counter} at {at} {made.status}")
+        if made.status == 200:
+            self.contents[md5_of(content)] = f"edit {self.counter} by {server.name}"
             self.given_up.add(item.md5sum)
 
     async def patch(self, server: Server, item: Item, attributes: dict[str, Any]) -> None:
@@ -144,4 +172,9 @@ class Deeds:
 
 def md5(content: str) -> str:
     """The MD5 of a text, in the wire's form."""
-    return b64encode(hashlib.md5(content.encode(), usedforsecurity=False).digest()).decode()
+    return md5_of(content.encode())
+
+
+def md5_of(content: bytes) -> str:
+    """The MD5 of a content, in the wire's form."""
+    return b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()

@@ -11,13 +11,19 @@ import random
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from multidict import CIMultiDict
 
 from inglenook.peers.errors import PeerTimeout, PeerUnreachable
 from inglenook.peers.transport import PeerRequest, PeerResponse, PeerStream
+
+if TYPE_CHECKING:
+    from .habits import Habits
+
+LATEST = 30.0
+"""Seconds after which a repeated request has arrived."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,11 +33,14 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 @dataclass(slots=True)
 class Faults:
-    """How bad the network is: probabilities of losing a request and an answer, longest delay in seconds."""
+    """How bad the network is: probabilities of losing a request and an answer, longest delay in seconds; of a request
+    that arrives once more, late; of a long body that breaks off on its way."""
 
     lost_requests: float = 0.0
     lost_answers: float = 0.0
     longest_delay: float = 0.05
+    repeated: float = 0.0
+    broken_bodies: float = 0.0
 
 
 @dataclass
@@ -46,6 +55,8 @@ class Network:
     offences: list[str] = field(default_factory=list[str])
     requests: int = 0
     trace: Callable[[str], None] | None = None
+    habits: Habits | None = None
+    late: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
     def forbid(self, origin: str, host: str, sharing: str) -> None:
         """From now on nothing of a sharing may go from one host to another, but the word that it has ended."""
@@ -57,6 +68,12 @@ class Network:
         self.forbidden.discard((host, origin, sharing))
 
     async def carry(self, origin: str, request: PeerRequest) -> PeerResponse:
+        """Bring a request to its host and the answer back, in the way of its sender. Raises as `bring`."""
+        if self.habits is not None:
+            await self.habits.before(origin, request)
+        return await self.bring(origin, request)
+
+    async def bring(self, origin: str, request: PeerRequest) -> PeerResponse:
         """Bring a request to its host and the answer back. Raises PeerUnreachable, PeerTimeout."""
         url = urlsplit(request.url)
         host = url.netloc
@@ -72,7 +89,16 @@ class Network:
         if self.random.random() < self.faults.lost_requests:
             await asyncio.sleep(request.limits.total or 30.0)
             raise PeerTimeout(f"{host} did not answer in time")
+        if self.faults.broken_bodies and callable(request.body) and self.random.random() < self.faults.broken_bodies:
+            await call(application, request, part=self.random.random())
+            raise PeerUnreachable(f"the connection to {host} was cut")
         response = await call(application, request)
+        if self.habits is not None:
+            self.habits.after(origin, host, request, response)
+        if self.faults.repeated and may_be_repeated(request) and self.random.random() < self.faults.repeated:
+            again = asyncio.create_task(self._repeat(origin, host, request))
+            self.late.add(again)
+            again.add_done_callback(self.late.discard)
         if self.trace is not None:
             said = request.body if isinstance(request.body, bytes) else b"..."
             line = f"{origin} {request.method} {url.path} {said[:1500]!r} -> {response.status} {response.body[:300]!r}"
@@ -85,6 +111,23 @@ class Network:
             await asyncio.sleep(request.limits.total or 30.0)
             raise PeerTimeout(f"{host} did not answer in time")
         return response
+
+    async def _repeat(self, origin: str, host: str, request: PeerRequest) -> None:
+        """The same request once more, late; nobody waits for the answer."""
+        await asyncio.sleep(self.random.random() * LATEST)
+        application = self.hosts.get(host)
+        if application is None:
+            return
+        response = await call(application, request)
+        if self.trace is not None:
+            self.trace(f"{origin} {request.method} {urlsplit(request.url).path} once more -> {response.status}")
+        if response.status >= 500:
+            self.offences.append(f"{request.method} {request.url} once more: {response.status} {response.body[:300]!r}")
+
+    def end(self) -> None:
+        """Nothing arrives any more."""
+        for task in self.late:
+            task.cancel()
 
     def _check_way(self, one: str, other: str) -> None:
         if frozenset((one, other)) in self.cut:
@@ -113,8 +156,18 @@ class SimulatedTransport:
         """Nothing is open."""
 
 
-async def call(application: Application, request: PeerRequest) -> PeerResponse:
-    """Call an ASGI application with one request."""
+def may_be_repeated(request: PeerRequest) -> bool:
+    """Whether a request may come again late: one of the plain protocol of replication that tells of no removal (what
+    is removed may come back, and nothing in the protocol says which word was the last)."""
+    path = urlsplit(request.url).path
+    body = request.body
+    if not isinstance(body, bytes) or "/sharings/" not in path:
+        return False
+    return path.endswith(("/_revs_diff", "/_bulk_docs", "/initial", "/metadata")) and b'"_deleted":true' not in body
+
+
+async def call(application: Application, request: PeerRequest, *, part: float = 1.0) -> PeerResponse:
+    """Call an ASGI application with one request; of its body only a part arrives before the connection ends."""
     url = urlsplit(request.url)
     body = request.body
     chunks = [body] if isinstance(body, bytes) else [c async for c in body()] if body is not None else []
@@ -136,10 +189,14 @@ async def call(application: Application, request: PeerRequest) -> PeerResponse:
         "server": (url.hostname, url.port or 80),
         "state": {},
     }
-    waiting: list[Message] = [{"type": "http.request", "body": c, "more_body": True} for c in chunks]
-    waiting.append({"type": "http.request", "body": b"", "more_body": False})
-    answered: list[Message] = []
     over = asyncio.Event()
+    waiting: list[Message] = [{"type": "http.request", "body": c, "more_body": True} for c in chunks]
+    if part < 1.0:
+        waiting = waiting[: int(part * len(waiting))]
+        over.set()
+    else:
+        waiting.append({"type": "http.request", "body": b"", "more_body": False})
+    answered: list[Message] = []
 
     async def receive() -> Message:
         if waiting:
@@ -154,7 +211,9 @@ async def call(application: Application, request: PeerRequest) -> PeerResponse:
         await application(scope, receive, send)
     finally:
         over.set()
-    start = next(m for m in answered if m["type"] == "http.response.start")
+    start = next((m for m in answered if m["type"] == "http.response.start"), None)
+    if start is None:
+        raise PeerUnreachable("the connection was closed without an answer")
     content = b"".join(m.get("body", b"") for m in answered if m["type"] == "http.response.body")
     return PeerResponse(
         start["status"],

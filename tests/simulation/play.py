@@ -1,5 +1,6 @@
 """Plays a scenario by its seed. The seed names the kind: `17` is one folder of three people, `crowd-17` a crowd,
-`storm-17` a crowd that does more things in worse weather."""
+`storm-17` a crowd that does more things in worse weather, `mixed-17` a crowd with a server of another make in it, with
+large files and requests that come late once more."""
 
 from __future__ import annotations
 
@@ -13,7 +14,11 @@ from .network import Faults
 from .scenario import Plan, Scenario
 from .virtual_time import NothingLeft, VirtualLoop
 
-KINDS = ("", "crowd-", "storm-")
+KINDS = ("", "crowd-", "storm-", "mixed-")
+MIXED = CrowdPlan(
+    steps=30, other_makes=True, large=True,
+    faults=Faults(lost_requests=0.03, lost_answers=0.05, longest_delay=2.0, repeated=0.05, broken_bodies=0.3),
+)  # fmt: skip
 STORM = CrowdPlan(
     steps=60, crashes=0.06, cuts=0.12, memberships=0.04,
     faults=Faults(lost_requests=0.08, lost_answers=0.08, longest_delay=4.0),
@@ -24,6 +29,8 @@ def scenario_of(seed: str, loop: VirtualLoop) -> Scenario | Crowd:
     """The scenario that a seed names."""
     if seed.startswith("storm-"):
         return Crowd(seed, STORM, loop)
+    if seed.startswith("mixed-"):
+        return Crowd(seed, MIXED, loop)
     return Crowd(seed, CrowdPlan(), loop) if seed.startswith("crowd-") else Scenario(seed, Plan(), loop)
 
 

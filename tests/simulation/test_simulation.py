@@ -57,6 +57,13 @@ def test_members_end_equal_and_nothing_is_lost(chunk: int) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("chunk", range(3))
+def test_a_server_of_another_make_large_files_and_late_requests(chunk: int) -> None:
+    played = play("--kind", "mixed", "--from", str(chunk * CHUNK), "--count", str(CHUNK), "--keep-going")
+    assert played.returncode == 0, played.stdout + played.stderr
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", range(4))
 def test_seeds_that_once_failed_stay_well(part: int) -> None:
     played = play("--keep-going", "--seed", *ONCE_FAILED[part::4])
@@ -64,7 +71,7 @@ def test_seeds_that_once_failed_stay_well(part: int) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", ["7", "crowd-7"])
+@pytest.mark.parametrize("seed", ["7", "crowd-7", "mixed-7"])
 def test_a_seed_plays_the_same_each_time(seed: str) -> None:
     once, again = play("--seed", seed, "--story"), play("--seed", seed, "--story")
     assert once.returncode == 0, once.stdout + once.stderr

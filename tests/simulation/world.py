@@ -26,6 +26,7 @@ from inglenook.web.app import create_routing
 from inglenook.web.gate import Gate
 from inglenook.web.runtime import Runtime
 
+from .habits import Habits
 from .network import Faults, Network, SimulatedTransport, call
 from .virtual_time import SeededRandomness, VirtualClock, VirtualLoop
 
@@ -123,6 +124,7 @@ class World:
         self.loop = loop
         self.random = random.Random(seed)
         self.network = Network(random.Random(f"{seed}/network"))
+        self.habits = Habits(self, seed)
         # all servers speak the extensions, or none, or every other one
         self.spoken = cycle(random.Random(f"{seed}/extensions").choice([(True,), (False,), (True, False)]))
         memory = Path("/dev/shm")
@@ -130,10 +132,13 @@ class World:
         self.servers: list[Server] = []
         self.contacts: dict[tuple[str, str], str] = {}
 
-    async def add(self, name: str, *, skew: float = 0.0, quota: int = 0) -> Server:
-        """A server with its person."""
+    async def add(self, name: str, *, skew: float = 0.0, quota: int = 0, other_make: bool = False) -> Server:
+        """A server with its person; one of another make has habits of its own."""
         folder = self.folder / name
-        server = Server(self, name, folder, skew, EXTENSIONS if next(self.spoken) else ())
+        server = Server(self, name, folder, skew, EXTENSIONS if next(self.spoken) and not other_make else ())
+        if other_make:
+            self.network.habits = self.habits
+            self.habits.add(server)
         await server.start()
         assert server.runtime is not None
         wish = Wish(
@@ -188,6 +193,8 @@ class World:
 
     async def end(self) -> None:
         """Stop everything and remove what was on the disk."""
+        self.habits.end()
+        self.network.end()
         for server in self.servers:
             if server.runtime is not None:
                 await server.crash()

@@ -194,6 +194,14 @@ def is_brought_back(tx: Writer, ex: Exchange, shared: tracking.Shared, received:
     return told and tx.record(tracking.retry_kind(ex.sharing.id, ex.index), key) is None
 
 
+def is_being_removed(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
+    """Whether something was destroyed here by its own user, which the other side does not know yet: it must not come
+    back by a change that was on its way at that moment."""
+    info = shared.infos.get(ex.sharing.id, {})
+    removed_here = bool(info.get("removed")) and not info.get("dissociated")
+    return removed_here and not comes_anew(tx, ex, shared, received)
+
+
 def comes_anew(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
     """Whether a file that was removed here is new when it is received. So is what a reader has removed: nobody is told
     of that, and when the owner changes the file it is there again."""

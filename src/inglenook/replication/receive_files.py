@@ -13,7 +13,7 @@ from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import SharingRule, by_id, rule_for_file
 from inglenook.kernel.xor import conflict_id
-from inglenook.replication.dissociate import comes_anew, give_up_id, has_removed
+from inglenook.replication.dissociate import comes_anew, give_up_id, has_removed, is_being_removed
 from inglenook.replication.exchange import (
     Body,
     Exchange,
@@ -48,7 +48,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
     if item is None:
         if shared.knows(received.rev) and not back:
             return True
-        if shared.belongs_to_others(ex.sharing.id):
+        if shared.belongs_to_others(ex.sharing.id) or is_being_removed(tx, ex, shared, received):
             raise Safety
         if rule_for_file(ex.sharing.rules, received.body) is None:
             raise Safety
@@ -219,7 +219,7 @@ def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) ->
     if rule is None:
         raise Safety
     shared = tracking.load(tx, FILES, received.id)
-    if shared.belongs_to_others(ex.sharing.id):
+    if shared.belongs_to_others(ex.sharing.id) or is_being_removed(tx, ex, shared, received):
         raise Safety
     single = not received.text("dir_id") and rule.selector in ("", "id", "_id") and received.id == rule.values[0]
     dir_id = folder.place_of_single_file(tx, ex.instance, ex.sharing) if single else parent_of(tx, ex, received)

@@ -162,10 +162,11 @@ LISTS = ("rules", "members", "groups", "credentials", "initial_number_of_files_t
 
 
 def receive(tx: Writer, request: Request, now: str) -> Sharing:
-    """Store a request, in place of an earlier one of the same owner that was not accepted or has ended.
+    """Store a request, in place of an earlier one of the same owner that was not accepted, or of one that has ended
+    (whose owner may have moved since).
 
     Raises BadRequest when the sharing is our own, Conflict when it is accepted already, or when a request of
-    another server would be overwritten."""
+    another server that waits for its answer would be overwritten."""
     sharing = request.sharing
     sharing.updated_at = now
     sharing.credentials = _kept_credentials(sharing)
@@ -175,7 +176,7 @@ def receive(tx: Writer, request: Request, now: str) -> Sharing:
     if old is not None:
         if old.owner:
             raise BadRequest(WRONG_STATE)
-        if old.active or not _same_owner(old, sharing):
+        if old.active or (old.unanswered and not _same_owner(old, sharing)):
             raise documents.already_accepted()
         sharing.shortcut_id = old.shortcut_id
         sharing.rev = old.rev
