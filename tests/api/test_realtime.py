@@ -265,7 +265,7 @@ async def test_the_first_passphrase_is_told(server: RunningServer) -> None:
 async def test_who_listens_to_data_that_an_import_replaces_is_told_to_come_again(
     server: RunningServer, tmp_path: Path
 ) -> None:
-    carol = server.add("carol", passphrase="cozy")
+    carol = server.add("replaced", passphrase="cozy")
     path = tmp_path / "archive.zip"
     path.write_bytes(await asyncio.to_thread(archive, carol))
     async with ear(carol, carol.token(TESTS)) as before:

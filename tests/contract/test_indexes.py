@@ -25,6 +25,20 @@ async def keys(store: DocumentStore, index: Index | str = BY_TAG, **options: obj
     return [(entry.key.decode(), entry.id) for entry in found]
 
 
+async def test_the_same_body_again_stays_where_it_is(place: Place) -> None:
+    store = await place.open(indexes=[BY_TAG])
+    body = {"tags": ["a"]}
+    for _ in range(3):
+        rev = await store.read(lambda view: found.rev if (found := view.get(FILES, "1")) else None)
+        await store.write(lambda tx, rev=rev: tx.put(FILES, "1", body, rev=rev))
+        assert await keys(store) == [("a", "1")]
+    rev = await store.read(lambda view: view.find(FILES, "1").rev)
+    gone = await store.write(lambda tx: tx.delete(FILES, "1", rev))
+    assert (gone.deleted, await keys(store)) == (True, [])
+    await store.write(lambda tx: tx.put(FILES, "1", body))
+    assert await keys(store) == [("a", "1")]
+
+
 async def test_documents_are_found_by_each_of_their_keys(place: Place) -> None:
     store = await place.open(indexes=[BY_TAG])
 

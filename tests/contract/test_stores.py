@@ -11,6 +11,7 @@ import pytest
 
 from inglenook.kernel.errors import Unavailable
 from inglenook.kernel.revisions import RevisionTree
+from inglenook.storage.documents import sqlite
 from inglenook.storage.documents.contract import Content, Index, Reader, Writer
 from inglenook.storage.documents.sqlite import SqliteStores
 from inglenook.storage.documents.sqlite_store import SqliteStore
@@ -150,6 +151,22 @@ async def fall_asleep(store: SqliteStore) -> None:
         while store.awake:
             await store.sleep()  # does nothing while the line of writers comes to its end
             await asyncio.sleep(0)
+
+
+async def test_a_store_that_nobody_uses_falls_asleep_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "SWEEP_SECONDS", 0.05)
+    stores = SqliteStores(tmp_path, environment())
+    opened = [await stores.open(f"i{n}") for n in range(3)]
+    for store in opened:
+        await store.write(lambda tx: tx.put(TODO, "t", {}))
+        await store.scan(lambda view: view.status(TODO))
+    async with asyncio.timeout(30):
+        while open_files():  # noqa: ASYNC110 -- it is the condition itself that is looked at
+            await asyncio.sleep(0.01)
+    assert stores.awake == 0
+    assert (await opened[0].read(lambda view: view.find(TODO, "t"))).id == "t"
+    await stores.close()
 
 
 async def test_a_sleeping_store_keeps_its_indexes_and_subscribers(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from binascii import a2b_base64
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import md5
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -34,6 +35,7 @@ class Leaf(NamedTuple):
 # -- single revisions
 
 
+@lru_cache(4096)
 def parse(rev: str) -> tuple[int, str]:
     """Split a revision into generation and hash; a hash of 32 hexadecimal digits comes out in lower case.
 

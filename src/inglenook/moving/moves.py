@@ -188,8 +188,8 @@ async def abort(instance: Instance, move: Move) -> None:
     """Give a move up: the source can be changed again, the target is served again with what it has."""
     await _set_state(instance, move, "aborted")
     if move.role == "source":
-        await _modify(instance, moving=False)
         await forget_settings(instance, "moved_to", "moved_to_subdomain_type")
+        await _modify(instance, moving=False)
     else:
         await forget_settings(instance, "moved_from")
         if instance.doc.blocking_reason == MOVING:

@@ -228,7 +228,8 @@ class PostgresWriter(PostgresReader):
              None if last_body is None else Json(last_body)),
         )  # fmt: skip
         indexes = session.indexes.known.attended.get(doctype)
-        if indexes and (stored is None or stored.rev != winner.rev):
+        same = stored is not None and was_live and not winner.deleted and stored.raw == winner.raw
+        if indexes and not same and (stored is None or stored.rev != winner.rev):
             body = None if winner.deleted else winner.body
             session.indexes.update(indexes, winner.id, body, fresh=stored is None)
         if session.writing.hooks:

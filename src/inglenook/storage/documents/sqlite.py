@@ -18,6 +18,7 @@ from inglenook.kernel.errors import Unavailable
 from inglenook.storage.blobs.local import LocalBlobStores
 from inglenook.storage.bus import Bus
 from inglenook.storage.documents.contract import Hook, Index
+from inglenook.storage.documents.freed import give_back
 from inglenook.storage.documents.sqlite_copy import put_in_place
 from inglenook.storage.documents.sqlite_schema import MEMORY, connect_reader, connect_writer
 from inglenook.storage.documents.sqlite_store import SqliteStore, StoreOptions
@@ -27,8 +28,8 @@ from inglenook.storage.documents.turn import wait_for_turn
 FILE = "documents.sqlite"
 THREADS = 6  # for commits, scans, opening and closing, of all instances together
 MOST_AWAKE = 200  # stores with open connections; each costs some five file descriptors
-IDLE_SECONDS = 300.0
-SWEEP_SECONDS = 60.0
+IDLE_SECONDS = 30.0  # then they are closed: opening them again takes two milliseconds
+SWEEP_SECONDS = 10.0
 MAKING = ".making"  # locked by the process that makes a store
 REMOVED = ".removed-"  # prefix of the folders on their way out
 
@@ -200,15 +201,20 @@ class SqliteStores:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         awake = [store for store in self._stores.values() if store.awake]
-        for store in awake:
-            if loop.time() - store.last_used > IDLE_SECONDS:
-                self._put_to_sleep(store)
+        idle = [store for store in awake if loop.time() - store.last_used > IDLE_SECONDS]
+        if idle:
+            self._put_to_sleep(*idle)
         self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep) if awake else None
 
-    def _put_to_sleep(self, store: SqliteStore) -> None:
-        task = asyncio.get_running_loop().create_task(store.sleep())
+    def _put_to_sleep(self, *stores: SqliteStore) -> None:
+        task = asyncio.get_running_loop().create_task(self._send_to_sleep(stores))
         self._sleeping.add(task)
         task.add_done_callback(self._sleeping.discard)
+
+    async def _send_to_sleep(self, stores: Sequence[SqliteStore]) -> None:
+        await asyncio.gather(*(store.sleep() for store in stores))
+        if not any(store.busy for store in self._stores.values()):
+            await self._run(give_back)
 
 
 def _lock_file(folder: Path) -> int:

@@ -242,7 +242,8 @@ class SqliteWriter(SqliteReader):
             ),
         )
         indexes = session.indexes.known.attended.get(winner.doctype)
-        if indexes and (stored is None or stored.rev != winner.rev):
+        same = stored is not None and was_live and not winner.deleted and stored.raw == winner.raw
+        if indexes and not same and (stored is None or stored.rev != winner.rev):
             session.indexes.update(indexes, number, winner.id, None if winner.deleted else winner.body)
         if session.hooks:
             old = None
