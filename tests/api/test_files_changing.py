@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from tests.api.drawer import ROOT, TRASH, Drawer, error
+from tests.moves import eventually
 from tests.servers import Person, RunningServer
+
+from inglenook.files import below
 
 
 @pytest.fixture
@@ -340,6 +343,23 @@ def test_the_trash_is_for_what_can_be_trashed(drawer: Drawer) -> None:
     assert drawer.patch(TRASH, permanent_delete=True).status_code == 400
     drawer.get(ROOT)
     drawer.get(TRASH)
+
+
+def test_the_directories_below_a_renamed_one_get_a_new_revision_all_in_the_end(
+    drawer: Drawer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(below, "AT_ONCE", 3)
+    monkeypatch.setattr(below, "SLICE", 2)
+    top = drawer.mkdir("top")["id"]
+    inner = [drawer.mkdir(f"d{number}", into=top)["id"] for number in range(6)]
+    inner += [drawer.mkdir(f"e{number}", into=inner[number])["id"] for number in range(3)]
+    file = drawer.upload("a", into=inner[0])
+    drawer.change(top, name="renamed")
+    assert drawer.at("/renamed/d0/e0")["id"] == inner[6]
+    eventually(lambda: all(drawer.rev(id).startswith("2-") for id in inner), "all have a new revision")
+    drawer.change(top, name="again")
+    eventually(lambda: all(drawer.rev(id).startswith("3-") for id in inner), "all have one more")
+    assert drawer.rev(file["id"]) == file["meta"]["rev"]
 
 
 def test_a_move_into_the_trash_is_a_trashing(drawer: Drawer) -> None:

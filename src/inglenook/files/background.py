@@ -9,6 +9,7 @@ import structlog
 
 from inglenook.files import quota_alert, rendering, tree
 from inglenook.files.antivirus import TRIES, antivirus_of, give_up, lacks_scan, scan_file
+from inglenook.files.below import has_rest, touch_the_rest
 from inglenook.files.clamd import ScanFailed
 from inglenook.files.documents import FILES, VERSIONS, Item
 from inglenook.files.old_trash import clean_old_trashed
@@ -20,7 +21,7 @@ from inglenook.kernel.errors import DomainError
 from inglenook.storage.documents.contract import JournalEntry, Reader
 from inglenook.storage.journal_readers import Handler, JournalReader, Wants
 
-THUMBNAILS, ANTIVIRUS, QUOTA = "thumbnails", "antivirus", "disk-quota"
+BELOW, THUMBNAILS, ANTIVIRUS, QUOTA = "directories-below", "thumbnails", "antivirus", "disk-quota"
 CLEANING_SECONDS = 3600.0
 
 log = structlog.get_logger("inglenook.files")
@@ -74,6 +75,7 @@ class FileWork:
 
     async def watch(self, instance: Instance) -> None:
         """Follow the changes of an instance."""
+        await self._read(instance, BELOW, lambda entries: touch_the_rest(instance, entries), has_rest)
         await self._read(instance, THUMBNAILS, lambda entries: make_for(instance, entries), _lacks_thumbnails)
         if antivirus_of(instance) is not None:
             await self._read(instance, ANTIVIRUS, lambda entries: scan_all(instance, entries), _lacks_scan)

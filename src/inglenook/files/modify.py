@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from inglenook.files import tree
+from inglenook.files.below import touch_directories_below
 from inglenook.files.create_directory import refuse_trashed_parent
 from inglenook.files.dates import nanoseconds, older
 from inglenook.files.documents import NO_LONGER_SHARED_ID, SHARED_DRIVES_ID, SHARED_WITH_ME_ID, Item, set_or_drop
 from inglenook.files.stamps import Stamp, touched
-from inglenook.files.store import is_fixed, touch_directories_below, update_item
+from inglenook.files.store import is_fixed, update_item
 from inglenook.files.tree import Lineage
 from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound
 from inglenook.kernel.mime import class_of_mime, mime_of_name

@@ -4,7 +4,7 @@
 break: that the parent is there, that a name is used once per directory, that a directory does not end up in
 itself. With a `chain` (oldest known ancestor first) the revision is the one that another server made, and must
 become the winner (spec/05 §5.5); without it a local revision is made. They do not touch what lies below a
-directory: see `touch_directories_below`.
+directory: see `files.below`.
 """
 
 from __future__ import annotations
@@ -71,13 +71,6 @@ def hold_content_of(tx: Writer, source_id: str, target_id: str, *, doctype: str 
         raise tree.missing()
     tx.hold(FILES, target_id, content)
     return content
-
-
-def touch_directories_below(tx: Writer, item: Item) -> None:
-    """Give each directory below a directory a new revision, as its path changes (spec/02 §12.2)."""
-    if item.is_directory:
-        for directory in tree.directories_below(tx, item.id):
-            tx.put(FILES, directory.id, directory.body, rev=directory.rev)
 
 
 def check_place(tx: Writer, id: str, body: Body) -> None:

@@ -7,8 +7,9 @@ says (spec/05 §14.1).
 from __future__ import annotations
 
 from inglenook.files import tree
+from inglenook.files.below import touch_directories_below
 from inglenook.files.documents import FILES, TRASH_ID, Item
-from inglenook.files.store import create_item, touch_directories_below, update_item
+from inglenook.files.store import create_item, update_item
 from inglenook.kernel.errors import Conflict
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.replication.dissociate import give_up_id
