@@ -54,6 +54,18 @@ def test_an_archive_goes_from_one_instance_to_another(filled: Operator, tmp_path
     assert [entry for entry in tree(filled, "bob.localhost:8080") if entry["type"] == "file"] == []
 
 
+def test_an_archive_is_added_to_what_is_there(filled: Operator, tmp_path: Path) -> None:
+    alice, bob = "alice.localhost:8080", "bob.localhost:8080"
+    archive = tmp_path / "alice.zip"
+    filled.ask("instances", "export", alice, "--output", str(archive))
+    filled.ask("files", "put", "-", "/mine.txt", "--domain", bob, stdin=b"mine")
+    said = filled.ask("instances", "import", str(archive), "--domain", bob, "--into", "existing")
+    assert said.splitlines()[-1].startswith("done: ")
+    paths = {entry["path"] for entry in tree(filled, bob)}
+    assert paths == {"/mine.txt"} | {entry["path"] for entry in tree(filled, alice)}
+    filled.refused("instances", "import", str(archive), "--domain", bob, "--into", "elsewhere", code=2)
+
+
 def test_parts_are_written_into_a_folder_and_taken_from_it(filled: Operator, tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     folder.mkdir()

@@ -1,6 +1,7 @@
-"""Taking a checked archive into an empty store, document by document (spec/12 §8, §11).
+"""Taking a checked archive into a store, document by document (spec/12 §8, §11).
 
-Documents go in by batches, a file together with its content; one that is refused is told of and stops nothing.
+Documents go in by batches, a file together with its content; one that is refused is told of and stops nothing. How each
+comes in is the matter of a way (`moving.placing`).
 """
 
 from __future__ import annotations
@@ -12,20 +13,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from inglenook.documents import attachments
-from inglenook.documents.bodies import Incoming
 from inglenook.files import fixed_directories
 from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, TRASH_NAME, VERSIONS, members
-from inglenook.files.store import create_item
-from inglenook.files.tree import Lineage
 from inglenook.kernel.errors import DomainError
 from inglenook.moving import moved_sharings, policy
 from inglenook.moving.items import Directory, Items
+from inglenook.moving.placing import AsItIs, LeftAlone, Way, Write
 from inglenook.moving.policy import APPS, LAST, Newcomer
 from inglenook.moving.summary import Summary
 from inglenook.moving.units import Parts, Unit, Unread
 from inglenook.storage.contents import Received
-from inglenook.storage.documents.contract import Body, Writer
+from inglenook.storage.documents.contract import Writer
 
 if TYPE_CHECKING:
     from inglenook.identity.instance import Instance
@@ -34,8 +32,6 @@ T = TypeVar("T")
 
 BATCH = 100
 BATCH_BYTES = 2_000_000
-
-Write = Callable[[Writer], None]
 
 
 @dataclass(slots=True)
@@ -58,6 +54,7 @@ class Application:
         to: Newcomer,
         summary: Summary,
         progress: Callable[[int], None],
+        way: Way | None = None,
     ) -> None:
         self._instance = instance
         self._parts = parts
@@ -65,6 +62,7 @@ class Application:
         self._to = to
         self._summary = summary
         self._progress = progress
+        self._way: Way = way or AsItIs()
         self._done = 0
         self._batch = _Batch()
 
@@ -99,7 +97,7 @@ class Application:
                 body.pop("name", None)
                 body.pop("dir_id", None)
 
-            await self._add(FILES, unit.id, _document(unit, body))
+            await self._add(FILES, unit.id, self._way.fixed(unit, body))
         await self._flush()
         now = self._instance.env.clock.timestamp()
 
@@ -118,7 +116,7 @@ class Application:
         rev = stored.pop("_rev", "")
         body = policy.file_body(stored, self._to) | {"dir_id": directory.dir_id, "name": directory.name}
         body.pop("trashed", None)
-        await self._add(FILES, directory.id, _creation(directory.id, rev, body), len(directory.raw))
+        await self._add(FILES, directory.id, self._way.directory(directory.id, rev, body), len(directory.raw))
 
     # -- documents, files
 
@@ -150,7 +148,7 @@ class Application:
                 write = moved_sharings.client_of(unit) if wanted else None
             case _:
                 body = policy.changed(unit, self._to)
-                write = None if body is None else _document(unit, body)
+                write = None if body is None else self._way.document(unit, body, self._to)
         if write is None:
             self._summary.count("skipped", unit.doctype)
         else:
@@ -167,12 +165,7 @@ class Application:
         if received is None:
             return
         body |= {"size": str(received.size), "md5sum": received.content.md5}
-        create = _creation(unit.id, unit.rev, body)
-
-        def write(tx: Writer) -> None:
-            create(tx)
-            received.hold(tx, FILES, unit.id)
-
+        write = self._way.file(unit.id, unit.rev, body, received)
         await self._add(FILES, unit.id, write, received.size, received)
 
     async def _version(self, unit: Unit) -> None:
@@ -188,11 +181,7 @@ class Application:
         if received is None:
             return
         body |= {"size": str(received.size), "md5sum": received.content.md5}
-
-        def write(tx: Writer) -> None:
-            _put(tx, VERSIONS, unit.id, unit.rev, body)
-            received.hold(tx, VERSIONS, unit.id)
-
+        write = self._way.version(unit, body, received)
         await self._add(VERSIONS, unit.id, write, received.size, received)
 
     async def _received(self, unit: Unit) -> Received | None:
@@ -222,11 +211,15 @@ class Application:
         if not batch.writes:
             return
         outcomes = await self._instance.store.write(lambda tx: [_outcome(tx, write) for _, _, write in batch.writes])
-        for (doctype, id, _), error in zip(batch.writes, outcomes, strict=True):
-            if error:
-                self._summary.remark(doctype, id, error, lost=True)
-            else:
+        for (doctype, id, _), outcome in zip(batch.writes, outcomes, strict=True):
+            if outcome is None:
                 self._summary.count("imported", doctype)
+            elif isinstance(outcome, LeftAlone):
+                self._summary.count("skipped", doctype)
+                if str(outcome):
+                    self._summary.remark(doctype, id, str(outcome))
+            else:
+                self._summary.remark(doctype, id, outcome.detail or type(outcome).__name__, lost=True)
 
     async def _units(self, wanted: Callable[[str], bool], *, bodies_of: tuple[str, ...] = ()) -> AsyncIterator[Unit]:
         units = self._parts.units(wanted)
@@ -240,41 +233,13 @@ class Application:
                 yield unit
 
 
-def _outcome(tx: Writer, write: Write) -> str:
-    """Empty when a write succeeded, else why it did not."""
+def _outcome(tx: Writer, write: Write) -> LeftAlone | DomainError | None:
+    """None when a write succeeded, else why it did not."""
     try:
         write(tx)
-    except DomainError as error:
-        return error.detail or type(error).__name__
-    return ""
-
-
-def _document(unit: Unit, body: Body) -> Write:
-    return lambda tx: _put(tx, unit.doctype, unit.id, unit.rev, body, unit.attachments)
-
-
-def _creation(id: str, rev: str, body: Body) -> Write:
-    """A file or directory, with the marks that its place asks for."""
-
-    def create(tx: Writer) -> None:
-        if body["type"] == "file":
-            in_trash = any(one.id == TRASH_ID for one in Lineage(tx).up_from(body["dir_id"]))
-            body["trashed"] = in_trash
-            if not in_trash:
-                body.pop("restore_path", None)
-        create_item(tx, id, body, chain=[rev] if rev else ())
-
-    return create
-
-
-def _put(tx: Writer, doctype: str, id: str, rev: str, body: Body, attached: Body | None = None) -> None:
-    """Write a document, with its attachments, under the revision it had, so that what is known of it elsewhere stays
-    true."""
-    sent = Incoming(id, rev, None, deleted=False, body=body, attachments=attached)
-    if not rev or tx.winner(doctype, id) is not None:
-        attachments.put(tx, doctype, id, sent)
-    else:
-        attachments.graft(tx, doctype, id, [rev], sent)
+    except (LeftAlone, DomainError) as reason:
+        return reason
+    return None
 
 
 async def _threaded(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

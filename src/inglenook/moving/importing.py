@@ -35,6 +35,7 @@ from inglenook.moving.applying import Application
 from inglenook.moving.checking import Bounds, Checker
 from inglenook.moving.exporting import spool_folder
 from inglenook.moving.items import Items
+from inglenook.moving.merging import Merge
 from inglenook.moving.policy import CONTACTS, Newcomer
 from inglenook.moving.summary import Summary
 from inglenook.moving.units import Parts
@@ -114,6 +115,31 @@ async def replace(instance: Instance, wanted: Wanted, progress: Progress = ignor
         _importing.discard(instance.prefix)
 
 
+async def merge(instance: Instance, wanted: Wanted, progress: Progress = ignore) -> Summary:
+    """Add an archive to what is there, of which nothing is changed or deleted; gives what became of it.
+
+    Raises BadArchive and Refused (it is damaged), OutOfSpace, Conflict (an import is under way): nothing was changed
+    then. A file for which the quota has no room is told of, and the rest goes on."""
+    if instance.prefix in _importing:
+        raise Conflict("An import is under way already")
+    _importing.add(instance.prefix)
+    started = instance.env.clock.timestamp()
+    try:
+        async with _checked(instance, wanted, progress, quota=0) as (checker, parts, items, to):
+            summary = checker.summary
+            summary.started_at, summary.source = started, wanted.source
+            total = summary.files_size
+            done: Callable[[int], None] = lambda size: progress("importing", size, total)  # noqa: E731
+            await Application(instance, parts, items, to, summary, done, Merge(instance)).run()
+            summary.finished_at = instance.env.clock.timestamp()
+            summary.state = summary.result
+            await instance.store.write(lambda tx: summaries.keep(tx, wanted.id, summary))
+        await _install(instance, wanted.id, checker.slugs, summary)
+        return summary
+    finally:
+        _importing.discard(instance.prefix)
+
+
 def is_under_way(instance: Instance) -> bool:
     """Whether this process takes in an archive for an instance now."""
     return instance.prefix in _importing
@@ -121,9 +147,9 @@ def is_under_way(instance: Instance) -> bool:
 
 @asynccontextmanager
 async def _checked(
-    instance: Instance, wanted: Wanted, progress: Progress
+    instance: Instance, wanted: Wanted, progress: Progress, *, quota: int | None = None
 ) -> AsyncGenerator[tuple[Checker, Parts, Items, Newcomer]]:
-    """A checked archive, ready to be taken in."""
+    """A checked archive, ready to be taken in; `quota` (0: none) takes the place of the instance's own."""
     folder = spool_folder(instance) / f"check-{instance.env.random.bytes(8).hex()}"
     await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
     stop = threading.Event()
@@ -135,7 +161,7 @@ async def _checked(
                 to = Newcomer(
                     instance.domain, instance.prefix, instance.origin, await instance.email(), wanted.moved_from
                 )
-                bounds = Bounds(quota_of(instance), folder, partial=wanted.partial)
+                bounds = Bounds(quota_of(instance) if quota is None else quota, folder, partial=wanted.partial)
                 checker = Checker(parts, items, to, bounds, stop)
                 work = asyncio.ensure_future(
                     asyncio.to_thread(checker.run, lambda done: progress("checking", done, checker.total))

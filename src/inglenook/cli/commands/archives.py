@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -16,6 +16,7 @@ from inglenook.cli.sizes import show_size
 if TYPE_CHECKING:
     from inglenook.identity.instance import Instance
     from inglenook.moving.exports import ExportRequest
+    from inglenook.moving.importing import Wanted
     from inglenook.moving.summary import Summary
 
 Domain = Annotated[str, Parameter(name="--domain", help="The instance, when it is not the first word.")]
@@ -134,11 +135,12 @@ async def import_instance(
     check: Flag = False,
     undo: Flag = False,
     partial: Flag = False,
+    into: Literal["", "existing"] = "",
     wait: Annotated[bool, Parameter(negative="")] = True,
     json: Flag = False,
     call: Called,
 ) -> int:
-    """Replace everything of an instance by an archive.
+    """Replace everything of an instance by an archive, or add an archive to what it has.
 
     Give the instance and its archive: a file or several (all parts, in any order), a folder with them, the link of the
     mail, or the address of an export. What is there now is kept for a week.
@@ -153,6 +155,9 @@ async def import_instance(
         Take the data from before the last import back.
     partial
         Leave out files whose bytes are damaged, instead of refusing the archive.
+    into
+        With `existing` the archive is added to what is there: nothing of that is changed or deleted; a file that has
+        another content comes in as a copy.
     wait
         Wait for the end; --wait=false leaves an import from a link to the server.
     json
@@ -171,14 +176,17 @@ async def import_instance(
         return 0
     if not sources:
         raise CommandFailed("Which archive? Give files, a folder or a link", 2)
-    if not check:
+    if into and not wait:
+        raise CommandFailed("--into existing waits for its end", 2)
+    if not check and not into:
         await _ask(call, instance, force=force)
     if not wait and len(sources) == 1 and sources[0].startswith(("http://", "https://")):
         from inglenook.moving import exports, import_job
 
         await import_job.queue(instance, import_job.ImportRequest(exports.manifest_address(sources[0])))
         return 0
-    return await _import(call, instance, list(sources), check=check, partial=partial, json=json)
+    mode = _check if check else _merge if into else _replace
+    return await _import(call, instance, list(sources), mode, partial=partial, json=json)
 
 
 async def _ask(call: Invocation, instance: Instance, *, force: bool) -> None:
@@ -191,10 +199,36 @@ async def _ask(call: Invocation, instance: Instance, *, force: bool) -> None:
         )
 
 
+Mode = Callable[["Instance", "Wanted", Callable[[str, int, int], None]], Awaitable["Summary"]]
+"""What is done with an archive: looking through, adding, replacing."""
+
+
+async def _check(instance: Instance, wanted: Wanted, watch: Callable[[str, int, int], None]) -> Summary:
+    from inglenook.moving import importing
+
+    return await importing.check(instance, wanted, watch)
+
+
+async def _merge(instance: Instance, wanted: Wanted, watch: Callable[[str, int, int], None]) -> Summary:
+    from inglenook.moving import importing
+
+    return await importing.merge(instance, wanted, watch)
+
+
+async def _replace(instance: Instance, wanted: Wanted, watch: Callable[[str, int, int], None]) -> Summary:
+    from inglenook.moving import blocking, importing
+
+    await blocking.block(instance, blocking.IMPORTING)
+    try:
+        return await importing.replace(instance, wanted, watch)
+    finally:
+        await blocking.unblock(instance)
+
+
 async def _import(
-    call: Invocation, instance: Instance, sources: list[str], *, check: bool, partial: bool, json: bool
+    call: Invocation, instance: Instance, sources: list[str], mode: Mode, *, partial: bool, json: bool
 ) -> int:
-    from inglenook.moving import blocking, fetching, import_job, importing
+    from inglenook.moving import fetching, import_job
     from inglenook.moving.importing import Wanted
 
     id = instance.env.random.document_id()
@@ -214,20 +248,13 @@ async def _import(
         else:
             paths = await asyncio.to_thread(_archives, [call.path(source) for source in sources])
         wanted = Wanted(id, paths, " ".join(sources), partial=partial)
-        if check:
-            summary = await importing.check(instance, wanted, watch)
-        else:
-            await blocking.block(instance, blocking.IMPORTING)
-            try:
-                summary = await importing.replace(instance, wanted, watch)
-            finally:
-                await blocking.unblock(instance)
+        summary = await mode(instance, wanted, watch)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     if json:
         call.put_json({"id": id, **summary.body()})
     else:
-        _show(call, summary, check=check)
+        _show(call, summary, check=mode is _check)
     return 1 if summary.failed else 0
 
 
