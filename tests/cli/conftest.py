@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
 from tests.servers import free_port
+
+from .warm import WarmCommand
 
 COMMAND = (sys.executable, "-m", "inglenook.cli")
 
@@ -55,14 +58,7 @@ class Operator:
 
     def run(self, *words: str, stdin: bytes = b"", timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end."""
-        return subprocess.run(
-            [*COMMAND, *words],
-            env=self.environment(),
-            cwd=self.folder,
-            input=stdin,
-            capture_output=True,
-            timeout=timeout,
-        )
+        return _warm().run(words, environ=self.environment(), folder=self.folder, stdin=stdin, timeout=timeout)
 
     def ask(self, *words: str, stdin: bytes = b"") -> str:
         """The results of a command that must succeed."""
@@ -124,6 +120,20 @@ class Operator:
         with (self.folder / "server.log").open("rb") as log:
             log.seek(self._said)
             return b'"listening"' in log.read()
+
+
+@cache
+def _warm() -> WarmCommand:
+    """The process that runs the commands of these tests; it ends with them."""
+    return WarmCommand()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def end_warm_command() -> Iterator[None]:
+    """End that process, if it was needed."""
+    yield
+    if _warm.cache_info().currsize:
+        _warm().stop()
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
