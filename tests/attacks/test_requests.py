@@ -97,6 +97,15 @@ def test_a_body_that_does_not_come_is_not_waited_for(alice: Person, path: str) -
     assert answer.startswith(b"HTTP/1.1 408 "), answer
 
 
+def test_a_connection_whose_body_did_not_come_is_closed(alice: Person) -> None:
+    with connected(alice) as connection:
+        head = f"POST /auth/login HTTP/1.1\r\nHost: {alice.domain}\r\nContent-Length: 100\r\n\r\n{{"
+        connection.sendall(head.encode())
+        answer = rest(connection)
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
 def test_a_small_body_that_drips_ends_as_well(alice: Person) -> None:
     token = alice.token("io.cozy.tests")
     with connected(alice) as connection:

@@ -17,13 +17,16 @@ from inglenook.moving import blocking, fetching, importing, jobs, moves
 from inglenook.moving.blocking import IMPORTING
 from inglenook.moving.importing import Wanted
 from inglenook.moving.jobs import Job
-from inglenook.moving.summary import Summary
+from inglenook.moving.summary import IMPORTS, Summary
 from inglenook.sharing.documents import origin_of
+from inglenook.storage.announcements import announce
 
 if TYPE_CHECKING:
     from inglenook.identity.instance import Instance
 
 TOLD_EVERY = 0.5  # seconds between two notes of how far a job is
+FIRST_REST, LONGEST_REST, TRIES = 1.0, 300.0, 20
+"""Seconds between two attempts to tell the source of a move its end, which double, and how many there are."""
 
 log = structlog.get_logger("inglenook.moving")
 
@@ -99,24 +102,36 @@ async def _settle(instance: Instance, request: ImportRequest, summary: Summary |
     now = instance.env.clock.now().timestamp()
     if request.move_from is not None:
         await moves.arrived(instance)
-        await tell_source(instance, request.move_from, "finalize" if summary is not None else "abort")
     await instance.store.write(lambda tx: letters.post(tx, template, values, now) and None)
+    if request.move_from is not None:
+        await tell_until_heard(instance, request.move_from, "finalize" if summary is not None else "abort")
 
 
-async def tell_source(instance: Instance, source: MoveFrom, word: str) -> bool:
-    """Tell the instance that moves here that it is done (`finalize`) or given up (`abort`)."""
+async def tell_until_heard(instance: Instance, source: MoveFrom, word: str) -> bool:
+    """Tell the instance that moves here that it is done (`finalize`) or given up (`abort`), again and again while it
+    cannot be reached; False when it does not agree, or never could be."""
+    rest = FIRST_REST
+    for attempt in range(TRIES):
+        try:
+            return await _tell(instance, source, word)
+        except UpstreamFailed as error:
+            log.warning("the source of a move was not told", word=word, cause=error.detail, attempt=attempt + 1)
+        await asyncio.sleep(rest)
+        rest = min(2 * rest, LONGEST_REST)
+    return False
+
+
+async def _tell(instance: Instance, source: MoveFrom, word: str) -> bool:
     kind = instance.env.config.subdomains
     query = f"?subdomain={kind}" if word == "finalize" else ""
-    try:
-        answer = await instance.peers.request(
-            "POST",
-            f"{origin_of(source.url)}/move/{word}{query}",
-            headers={"Authorization": f"Bearer {source.token}", "Content-Type": "application/json"},
-            body=b"{}",
-        )
-    except UpstreamFailed as error:
-        log.warning("the source of a move was not told", word=word, cause=error.detail)
-        return False
+    answer = await instance.peers.request(
+        "POST",
+        f"{origin_of(source.url)}/move/{word}{query}",
+        headers={"Authorization": f"Bearer {source.token}", "Content-Type": "application/json"},
+        body=b"{}",
+    )
+    if answer.status >= 500 or answer.status in (408, 425, 429):
+        raise UpstreamFailed(f"The other server answered {answer.status}")
     if answer.status != 204:
         log.warning("the source of a move does not agree", word=word, status=answer.status)
     return answer.status == 204
@@ -149,4 +164,13 @@ class _Note:
         now = self._loop.time()
         if (is_new or now - self._last >= TOLD_EVERY) and (self._task is None or self._task.done()):
             self._last = now
-            self._task = asyncio.create_task(jobs.update(self._instance, job))
+            self._task = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        """Write it down, and tell who listens (spec/12 §11)."""
+        job, instance = self._job, self._instance
+        await jobs.update(instance, job)
+        progress = {"stage": job.stage, "done": job.done, "total": job.total}
+        doc = {"state": "running", "progress": progress}
+        now = instance.env.clock.now()
+        await instance.store.write(lambda tx: announce(tx, now, "UPDATED", IMPORTS, job.id, doc))

@@ -152,6 +152,8 @@ def _headers(error: errors.DomainError) -> dict[str, str] | None:
             return {"www-authenticate": 'Bearer error="invalid_token"'}
         case errors.TooManyRequests():
             return {"retry-after": str(getattr(error, "retry_after", None) or 60)}
+        case errors.TooSlow():
+            return {"connection": "close"}  # RFC 9110 §15.5.9: what may come yet is no next request
         case _:
             return None
 
