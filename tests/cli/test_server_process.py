@@ -93,6 +93,15 @@ def test_the_data_folder_is_private(operator: Operator) -> None:
     assert stat.S_IMODE((operator.data / "lock").stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can do harm to the folder of another user")
+def test_root_leaves_nothing_in_the_folder_of_another_user(operator: Operator) -> None:
+    operator.data.mkdir()
+    os.chown(operator.data, 65534, 65534)
+    for words in (("instances", "add", "alice.localhost"), ("serve", "--port", str(operator.port))):
+        assert "belongs to nobody; run this as that user: sudo -u nobody" in operator.refused(*words)
+    assert list(operator.data.iterdir()) == []
+
+
 def test_a_data_folder_with_a_long_path_is_served_and_controlled(operator: Operator, tmp_path: Path) -> None:
     deep = tmp_path / ("long-name-" * 12) / ("another-" * 10)
     deep.mkdir(parents=True)

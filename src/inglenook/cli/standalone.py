@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
+import shlex
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from inglenook.cli import control
 from inglenook.cli.execute import execute, parse
@@ -24,6 +28,7 @@ async def execute_alone(arguments: list[str], invocation: Invocation) -> int:
     execute the command once it can."""
     try:
         parse(arguments)  # wrong usage needs no lock
+        refuse_for_another_user(invocation.settings.config.data)
         if is_shared(invocation.settings.config):
             return await _with_own_server(arguments, invocation)
         lock = await _lock(invocation)
@@ -40,6 +45,23 @@ async def execute_alone(arguments: list[str], invocation: Invocation) -> int:
         return await _with_own_server(arguments, invocation)
     finally:
         lock.release()
+
+
+def refuse_for_another_user(folder: Path) -> None:
+    """Raise CommandFailed when root would leave files of its own in the data folder of somebody else, whose server
+    could not use them any more."""
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return
+    if os.geteuid() == 0 and owner != 0:
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        raise CommandFailed(
+            f"{folder} belongs to {name}; run this as that user: sudo -u {shlex.quote(name)} inglenook …"
+        )
 
 
 async def _lock(invocation: Invocation) -> DataLock | None:

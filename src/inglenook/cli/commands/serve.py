@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from inglenook.cli import control, worker
 from inglenook.cli.execute import execute
 from inglenook.cli.invocation import Called, CommandFailed, Invocation
+from inglenook.cli.standalone import refuse_for_another_user
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -33,6 +34,7 @@ async def serve(*, call: Called) -> None:
     from inglenook.web.supervisor import WorkerFailed
 
     config = call.settings.config
+    refuse_for_another_user(config.data)
     refuse_what_is_missing(call)
     logs.configure(config)
     env = Environment(config)
