@@ -96,6 +96,7 @@ STATUSES: dict[type[errors.DomainError], int] = {
     errors.Unavailable: 503,
     errors.OutOfSpace: 507,
     errors.UpstreamFailed: 502,
+    errors.Denied: 403,
     errors.Unprocessed: 500,
     errors.AuthError: 401,
     errors.NoToken: 401,

@@ -93,6 +93,10 @@ class UpstreamFailed(DomainError):
     """Another server, needed for this request, could not be reached or refused."""
 
 
+class Denied(DomainError):
+    """Another server, whose matter it is, does not allow it; `detail` are its words."""
+
+
 class Unprocessed(DomainError):
     """A fault that the wire calls "Unqualified error" (status 500), expected by peers in a few named places."""
 

@@ -15,7 +15,7 @@ from inglenook.contacts.address_book import CONTACTS, GROUPS, Contact, contact_o
 from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
 from inglenook.kernel.collation import raw_key
-from inglenook.kernel.errors import BadRequest, Conflict, Forbidden
+from inglenook.kernel.errors import BadRequest, Conflict, Denied
 from inglenook.kernel.members import Event, State, next_state
 from inglenook.sharing import (
     delegation,
@@ -191,7 +191,7 @@ async def _on_recipient(instance: Instance, sharing: Sharing, data: Followed) ->
             if at is not None:
                 path = f"/sharings/{sharing.id}/groups/{group}/{at}"
                 await delegation.call_owner(instance, sharing, "DELETE", path, None)
-    except (BadRequest, Conflict, Forbidden):
+    except (BadRequest, Conflict, Denied):
         return  # the owner's server has decided; nobody is there to be told
 
 

@@ -11,7 +11,7 @@ from inglenook.contacts import address_book
 from inglenook.files.stamps import Stamp
 from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
-from inglenook.kernel.errors import BadRequest, Conflict, Forbidden, InvalidParameter, NotFound, UpstreamFailed
+from inglenook.kernel.errors import BadRequest, Conflict, Denied, Forbidden, InvalidParameter, NotFound, UpstreamFailed
 from inglenook.kernel.jsonapi import MALFORMED, Object
 from inglenook.kernel.members import FIRST_STATE_BY_RECIPIENT, WAITING, Event, State, next_state
 from inglenook.peers.transport import PeerResponse
@@ -200,7 +200,7 @@ def _data(relationships: Object, name: str) -> list[Body]:
 async def delegate(instance: Instance, sharing_id: str, invited: Sequence[Invited]) -> Sharing:
     """A recipient adds people and groups: the owner's server is asked, then those without a known server are mailed.
 
-    Raises DocumentNotFound, InvalidAttribute (a contact without address), Forbidden with the owner's words,
+    Raises DocumentNotFound, InvalidAttribute (a contact without address), Denied with the owner's words,
     UpstreamFailed."""
 
     def choose(view: Reader) -> tuple[Sharing, Delegated]:
@@ -254,7 +254,7 @@ async def call_owner(
 ) -> PeerResponse:
     """Ask the owner's server for something in the name of the local user; `kind` is the media type of the body.
 
-    Raises Forbidden with the owner's words, NotFound, BadRequest, UpstreamFailed for any other refusal."""
+    Raises Denied with the owner's words, NotFound, BadRequest, UpstreamFailed for any other refusal."""
     response = await instance.peers.authorized(
         links.peer_link(instance, sharing, 0),
         method,
@@ -267,7 +267,7 @@ async def call_owner(
     detail = _words(response)
     match response.status:
         case 403:
-            raise Forbidden(detail or "Forbidden")
+            raise Denied(detail or "Forbidden")
         case 400:
             raise BadRequest(detail or REQUEST_FAILED)
         case 404:

@@ -14,7 +14,7 @@ from inglenook.identity import clients
 from inglenook.identity.instance import Instance
 from inglenook.identity.tokens import ACCESS_SECONDS
 from inglenook.kernel import xor
-from inglenook.kernel.errors import BadRequest, Forbidden, InvalidParameter, UpstreamFailed
+from inglenook.kernel.errors import BadRequest, Denied, Forbidden, InvalidParameter, UpstreamFailed
 from inglenook.kernel.members import WAITING, State
 from inglenook.peers.errors import PeerCircuitOpen, PeerForbiddenAddress, PeerRefusedTokens
 from inglenook.sharing import documents, links, members_list, rights, triggers
@@ -151,7 +151,7 @@ def check_peer_may_toggle(sharing: Sharing, caller: int) -> None:
 async def forward(instance: Instance, sharing: Sharing, index: int, read_only: bool) -> None:
     """Ask the owner's server to change what another member may do.
 
-    Raises BadRequest (no credentials), InvalidParameter (the owner's server does not understand), Forbidden (the owner
+    Raises BadRequest (no credentials), InvalidParameter (the owner's server does not understand), Denied (the owner
     does not allow it), UpstreamFailed (any other failure)."""
     try:
         response = await instance.peers.authorized(
@@ -164,7 +164,7 @@ async def forward(instance: Instance, sharing: Sharing, index: int, read_only: b
     if response.ok:
         return
     if response.status == 403:
-        raise Forbidden
+        raise Denied("Forbidden")
     if response.status == 400:
         raise InvalidParameter(INVALID_URL, parameter="url")
     raise UpstreamFailed(REQUEST_FAILED)
