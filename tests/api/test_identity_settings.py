@@ -191,6 +191,8 @@ def test_the_picture_is_kept_shown_and_removed(alice: Person) -> None:
     assert alice.put("/settings/avatar", SCOPE, content=PNG, headers=image).status_code == 204
     shown = alice.get("/public/avatar?fallback=404")
     assert (shown.status_code, shown.headers["content-type"], shown.content) == (200, "image/png", PNG)
+    known = alice.get("/public/avatar", headers={"If-None-Match": shown.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
     assert alice.delete("/settings/avatar", SCOPE).status_code == 204
     assert alice.get("/public/avatar?fallback=404").status_code == 404
 

@@ -70,10 +70,13 @@ async def read_avatar(request: Request[Any, Any, Any], caller: Caller) -> Answer
     held = await instance.store.read(_avatar_of)
     if held is not None and fallback != "anonymous":
         content, mime = held
+        etag = f'"{content.sha256[:16]}"'
         headers = {
-            "content-length": str(content.size), "etag": f'"{content.sha256[:16]}"', "cache-control": "max-age=300",
-            "content-security-policy": "default-src 'none';sandbox;",
+            "etag": etag, "cache-control": "max-age=300", "content-security-policy": "default-src 'none';sandbox;",
         }  # fmt: skip
+        if request.headers.get("if-none-match") == etag:
+            return Answer(status=304, headers=headers)
+        headers["content-length"] = str(content.size)
         return streamed(instance.contents.read(content, 0, content.size), media_type=mime, headers=headers)
     if fallback == "404":
         raise NotFound("There is no picture")
