@@ -9,6 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.servers import RunningServer, free_port
 
+from inglenook.identity import letters
+
 Labels = frozenset[tuple[str, str]]
 
 
@@ -47,6 +49,15 @@ def test_requests_readers_and_peers_are_told(watched: tuple[RunningServer, int])
         assert seen[count, labels(method="GET", route=route, status="404")] == 1
         domain = alice.instance.domain
         assert seen["inglenook_journal_lag", labels(instance=domain, reader="a-reader")] > 0
+        assert seen["inglenook_storage_seconds", labels(part="database")] > 0
+        assert seen["inglenook_disk_free_bytes", labels()] > 0
+        assert seen["inglenook_files_bytes", labels(instance=domain)] == 0
+        later = server.env.clock.now().timestamp() + 3600
+        server.do(lambda runtime: alice.instance.store.write(lambda tx: letters.post(tx, "archiver", {}, later)))
+        alice.post("/files/?Type=file&Name=a.txt", "io.cozy.files", content=b"1234").raise_for_status()
+        seen = figures(port)
+        assert seen["inglenook_jobs_waiting", labels(instance=domain, worker="sendmail")] == 1
+        assert seen["inglenook_files_bytes", labels(instance=domain)] == 4
         assert httpx.get(f"http://127.0.0.1:{port}/data/", trust_env=False).status_code == 404
         assert alice.http.get("/metrics").status_code == 404
     finally:

@@ -7,10 +7,13 @@ an instance.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,7 +23,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from inglenook.files.quota import disk_usage
+from inglenook.identity.letters import LETTERS
 from inglenook.kernel.errors import DomainError
+from inglenook.sharing import steps
 
 if TYPE_CHECKING:
     from inglenook.storage.documents.contract import Reader
@@ -32,12 +38,27 @@ MOST_INSTANCES = 500
 """Instances whose journal is told of, at most; beyond, those that were opened first."""
 METRICS = "metrics"
 _NAME = re.compile(r"[A-Za-z_:][\w:]*")
+MOST_WAITING = 1000
+"""Things of one kind that wait in an instance, as far as they are counted."""
 STATES = ("ok", "failing", "open")
 
 log = structlog.get_logger("inglenook.metrics")
 
 Lags = dict[tuple[str, str], int]
 """How far a reader is behind the end of the journal, in sequence numbers, by instance and reader."""
+
+
+@dataclass
+class Found:
+    """What was found when somebody asked: how far readers are behind; what waits by instance and kind (a step towards
+    another server, or `sendmail`); bytes of files and versions by instance; seconds that the database
+    and the folder take to answer; bytes free on the disk."""
+
+    lags: Lags = field(default_factory=Lags)
+    waiting: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    sizes: dict[str, int] = field(default_factory=dict[str, int])
+    latencies: dict[str, float] = field(default_factory=dict[str, float])
+    free: int = 0
 
 
 class Metrics:
@@ -101,7 +122,7 @@ class MetricsServer:
         return [os.getpid(), await self._text()]
 
     async def _text(self) -> str:
-        self._states.lags = await lags(self._runtime)
+        self._states.found = await look(self._runtime)
         return generate_latest(self._metrics.registry).decode()
 
 
@@ -131,15 +152,25 @@ class _States(Collector):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.lags: Lags = {}
+        self.found = Found()
 
     def collect(self) -> Iterator[Metric]:
         lag = GaugeMetricFamily(
             "inglenook_journal_lag", "How far behind a reader of the journal is", labels=("instance", "reader")
         )
-        for labels, count in self.lags.items():
+        for labels, count in self.found.lags.items():
             lag.add_metric(labels, count)
-        yield lag
+        waiting = GaugeMetricFamily("inglenook_jobs_waiting", "What waits to be done", labels=("instance", "worker"))
+        for labels, count in self.found.waiting.items():
+            waiting.add_metric(labels, count)
+        size = GaugeMetricFamily("inglenook_files_bytes", "Bytes of files and versions", labels=("instance",))
+        for instance, count in self.found.sizes.items():
+            size.add_metric((instance,), count)
+        storage = GaugeMetricFamily("inglenook_storage_seconds", "Time that a part takes to answer", labels=("part",))
+        for part, seconds in self.found.latencies.items():
+            storage.add_metric((part,), seconds)
+        free = GaugeMetricFamily("inglenook_disk_free_bytes", "Room on the disk of the data folder", self.found.free)
+        yield from (lag, waiting, size, storage, free)
         circuit = GaugeMetricFamily("inglenook_peer_circuit", "State of another server (1)", labels=("host", "state"))
         failures = GaugeMetricFamily("inglenook_peer_failures", "Failures in a row of another server", labels=("host",))
         waiting = GaugeMetricFamily("inglenook_peer_waiting", "Who waits for another server", labels=("host",))
@@ -154,16 +185,33 @@ class _States(Collector):
         yield from (circuit, failures, waiting, latency)
 
 
-async def lags(runtime: Runtime) -> Lags:
-    """How far behind the readers of the journal are, in the instances that are open."""
-    found: Lags = {}
+async def look(runtime: Runtime) -> Found:
+    """Look at the instances that are open, and at the storage."""
+    found = Found()
     for instance in runtime.instances.opened()[:MOST_INSTANCES]:
         try:
-            behind = await instance.store.read(_behind)
+            behind, waiting, size = await instance.store.read(
+                lambda view: (_behind(view), _waiting(view), disk_usage(view).total)
+            )
         except DomainError:  # taken down meanwhile, or its database is out of reach (which /status tells)
             continue
-        found.update({(instance.domain, reader): count for reader, count in behind.items()})
+        domain = instance.domain
+        found.lags.update({(domain, reader): count for reader, count in behind.items()})
+        found.waiting.update({(domain, worker): count for worker, count in waiting.items()})
+        found.sizes[domain] = size
+    status = await runtime.status()
+    latencies: dict[str, str] = status.get("latencies", {})
+    found.latencies = {part: float(text.removesuffix("ms")) / 1000 for part, text in latencies.items()}
+    space = await asyncio.to_thread(os.statvfs, runtime.folder)
+    found.free = space.f_bavail * space.f_frsize
     return found
+
+
+def _waiting(view: Reader) -> Counter[str]:
+    """What waits, at most `MOST_WAITING` of each kind."""
+    waiting = Counter(claim.waiting.step for claim in steps.all_waiting(view, limit=MOST_WAITING))
+    letters = len(view.records(LETTERS, limit=MOST_WAITING))
+    return waiting + Counter(sendmail=letters)
 
 
 def _behind(view: Reader) -> dict[str, int]:
