@@ -214,13 +214,21 @@ def test_a_server_whose_processes_cannot_start_says_so(operator: Operator) -> No
 
 
 def test_commands_tell_what_every_process_knows_of_other_servers(household: Household) -> None:
-    household.operator.ask("files", "put", "-", "/shared.txt", "--domain", household.alice, stdin=b"for somebody")
-    elsewhere = f"nobody.localhost:{free_port()}"
-    household.operator.ask("sharings", "create", "/shared.txt", f"http://{elsewhere}", "--domain", household.alice)
-    wait_for(lambda: elsewhere in household.operator.ask("peers", "ls"), "the process that has tried tells of it")
-    told = json.loads(household.operator.ask("peers", "ls", "--json").splitlines()[0])
-    assert (told["host"], told["state"] in ("failing", "open")) == (elsewhere, True)
-    household.operator.ask("peers", "retry", elsewhere)
+    token = household.operator.ask("instances", "token-cli", household.alice, "io.cozy.imports")
+    elsewhere = [f"127.0.0.1:{free_port()}" for _ in range(12)]
+    for host in elsewhere:  # each is asked by whichever process gets the connection
+        answer = httpx.post(
+            f"{household.operator.origin}/move/imports/precheck",
+            headers={"Host": household.alice, "Authorization": f"Bearer {token}"},
+            json={"data": {"attributes": {"url": f"http://{host}/move/exports/none"}}},
+            trust_env=False, timeout=30,
+        )  # fmt: skip
+        assert answer.status_code == 412, answer.text
+    lines = household.operator.ask("peers", "ls", "--json").splitlines()
+    told = {state["host"]: state for state in map(json.loads, lines)}
+    assert {host: told[host]["failures"] for host in elsewhere} == dict.fromkeys(elsewhere, 1)
+    for host in elsewhere:
+        household.operator.ask("peers", "retry", host)
     assert "Nothing is known" in household.operator.refused("peers", "retry", "nobody.example")
 
 
