@@ -22,6 +22,9 @@ from inglenook.peers.transport import PeerRequest, PeerResponse, PeerStream
 if TYPE_CHECKING:
     from .habits import Habits
 
+LONGEST = 300.0
+"""Seconds after which nobody waits for an answer any more."""
+
 LATEST = 30.0
 """Seconds after which a repeated request has arrived."""
 
@@ -92,7 +95,11 @@ class Network:
         if self.faults.broken_bodies and callable(request.body) and self.random.random() < self.faults.broken_bodies:
             await call(application, request, part=self.random.random())
             raise PeerUnreachable(f"the connection to {host} was cut")
-        response = await call(application, request)
+        try:
+            async with asyncio.timeout(LONGEST):  # a server that has crashed meanwhile answers nothing
+                response = await call(application, request)
+        except TimeoutError as error:
+            raise PeerTimeout(f"{host} did not answer in time") from error
         if self.habits is not None:
             self.habits.after(origin, host, request, response)
         if self.faults.repeated and may_be_repeated(request) and self.random.random() < self.faults.repeated:
