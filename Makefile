@@ -2,6 +2,8 @@
 
 BIN := .venv/bin
 WORKERS ?= auto
+# tests beside each other share what they set up, so each process begins with a part of them in their order
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 ARGS ?=
 N ?= 200
 
@@ -27,16 +29,16 @@ OVER_BACKENDS = tests/api/test_documents_single.py tests/api/test_documents_chan
 	tests/federation/test_operations.py
 
 test: dev  ## all tests (ARGS= more arguments of pytest)
-	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
-	@$(BIN)/pytest -n $(WORKERS) $(ARGS) --backend distributed $(OVER_BACKENDS) || [ $$? = 5 ]
-	@$(BIN)/pytest -n $(WORKERS) $(ARGS) --backend workers tests/federation/test_operations.py || [ $$? = 5 ]
+	@$(PYTEST) $(ARGS)
+	@$(PYTEST) $(ARGS) --backend distributed $(OVER_BACKENDS) || [ $$? = 5 ]
+	@$(PYTEST) $(ARGS) --backend workers tests/federation/test_operations.py || [ $$? = 5 ]
 
 test-backends: dev  ## the API and federation over every backend
-	@$(BIN)/pytest -n $(WORKERS) --backend distributed tests/api tests/federation $(ARGS)
-	@$(BIN)/pytest -n $(WORKERS) --backend workers tests/federation $(ARGS)
+	@$(PYTEST) --backend distributed tests/api tests/federation $(ARGS)
+	@$(PYTEST) --backend workers tests/federation $(ARGS)
 
 test-kernel test-contract test-api test-cli test-federation test-distributed test-simulation test-browser test-clients test-fuzz: test-%: dev
-	@$(BIN)/pytest -n $(WORKERS) tests/$* $(ARGS)
+	@$(PYTEST) tests/$* $(ARGS)
 
 lint: dev  ## style, types and layers
 	@$(BIN)/ruff check

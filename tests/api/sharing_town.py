@@ -56,8 +56,8 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 
 @pytest.fixture
-def fay() -> Iterator[Scripted]:
-    peer = Scripted("fay")
+def carol2() -> Iterator[Scripted]:
+    peer = Scripted("carol2")
     yield peer
     peer.stop()
 
@@ -375,7 +375,7 @@ class Scripted:
             "description": description, "app_slug": "drive", "open_sharing": True, "created_at": "2026-01-02T03:04:05Z",
             "updated_at": "2026-01-02T03:04:05Z", "rules": [rule("0123456789abcdef")],
             "members": [
-                {"status": "owner", "public_name": "Fay", "email": self.email, "instance": self.url},
+                {"status": "owner", "public_name": "Carol2", "email": self.email, "instance": self.url},
                 {"status": "pending", "email": f"{person.name}@example.com", "instance": person.url},
             ], **more,
         }  # fmt: skip

@@ -198,17 +198,17 @@ def test_a_session_code_logs_in_and_leaves_the_address(visitor: Browser, alice: 
 
 
 def test_pages_follow_the_language_of_the_instance(server: RunningServer, app: Path) -> None:
-    fanny = server.add("fanny", passphrase="cozy", locale="fr")
-    install(fanny, app)
-    data = boot_data(visit(Browser(fanny), "/public/").text)
+    bob2 = server.add("bob2", passphrase="cozy", locale="fr")
+    install(bob2, app)
+    data = boot_data(visit(Browser(bob2), "/public/").text)
     assert (data["locale"], data["app"]["name"]) == ("fr", "Menu")
 
 
 def test_terms_to_sign_are_told_in_the_head(server: RunningServer, app: Path) -> None:
-    terry = server.add("terry", passphrase="cozy")
-    install(terry, app)
-    change(terry, tos="1.0.0-20200101", tos_latest="1.0.0-20260101")
-    browser = Browser(terry)
+    alice2 = server.add("alice2", passphrase="cozy")
+    install(alice2, app)
+    change(alice2, tos="1.0.0-20200101", tos_latest="1.0.0-20260101")
+    browser = Browser(alice2)
     assert "user-action-required" not in visit(browser, "/public/").text
     browser.login()
     assert re.search(r'<meta name="user-action-required"[^>]*></head>', visit(browser).text)
@@ -309,9 +309,9 @@ def test_a_fault_on_the_host_of_an_app_is_an_error_page(
 
 
 def test_pages_of_errors_speak_the_language_of_the_instance(server: RunningServer, app: Path) -> None:
-    francine = server.add("francine", passphrase="cozy", locale="fr")
-    install(francine, app)
-    browser = Browser(francine)
+    carol3 = server.add("carol3", passphrase="cozy", locale="fr")
+    install(carol3, app)
+    browser = Browser(carol3)
     page = visit(browser, "/public/none", headers={"Accept": "text/html"})
     assert 'lang="fr"' in page.text
     assert "Fichier introuvable" in page.text
@@ -363,27 +363,27 @@ def test_robots_are_sent_away(visitor: Browser) -> None:
 
 
 def test_the_static_files_of_the_variables_exist(server: RunningServer, tmp_path: Path) -> None:
-    sam = server.add("sam", passphrase="cozy")
+    bob3 = server.add("bob3", passphrase="cozy")
     names = ("CozyBar", "CozyClientJS", "CozyFonts", "ThemeCSS", "Favicon")
     head = "".join("{{." + name + "}}" for name in names)
     page = f"<html><head>{head}</head><body>{{{{.DefaultWallpaper}}}}</body></html>"
-    install(sam, write_app(tmp_path, files={**FILES, "public/index.html": page}))
-    text = visit(Browser(sam), "/public/").text
-    urls = re.findall(rf"//{re.escape(sam.domain)}(/assets/[^\s\"<]+)", text)
+    install(bob3, write_app(tmp_path, files={**FILES, "public/index.html": page}))
+    text = visit(Browser(bob3), "/public/").text
+    urls = re.findall(rf"//{re.escape(bob3.domain)}(/assets/[^\s\"<]+)", text)
     assert len(urls) == 8
     for url in urls:
-        answer = sam.get(url)
+        answer = bob3.get(url)
         assert answer.status_code == 200, url
         assert "immutable" in answer.headers["cache-control"]
 
 
 def test_a_page_that_is_no_template_is_sent_as_it_is(server: RunningServer, tmp_path: Path) -> None:
-    tim = server.add("tim", passphrase="cozy")
+    alice3 = server.add("alice3", passphrase="cozy")
     raw = "<html><head></head><body>{{ what is this }} {{.Token}}</body></html>"
     odd = "<html><head></head><body>{{.NoSuchThing}}</body></html>"
     files = {**FILES, "public/index.html": raw, "index.html": odd}
-    install(tim, write_app(tmp_path, files=files))
-    browser = Browser(tim)
+    install(alice3, write_app(tmp_path, files=files))
+    browser = Browser(alice3)
     assert visit(browser, "/public/").text == raw
     browser.login()
     broken = visit(browser, "/")
@@ -395,29 +395,29 @@ def test_a_page_that_is_no_template_is_sent_as_it_is(server: RunningServer, tmp_
 
 
 def test_an_instance_without_passphrase_is_onboarded_first(server: RunningServer, app: Path) -> None:
-    una = server.add("una")
-    install(una, app)
-    answer = visit(Browser(una), "/public/")
-    assert (answer.status_code, answer.headers["location"]) == (302, f"{una.url}/")
+    carol4 = server.add("carol4")
+    install(carol4, app)
+    answer = visit(Browser(carol4), "/public/")
+    assert (answer.status_code, answer.headers["location"]) == (302, f"{carol4.url}/")
 
 
 def test_public_pages_of_a_moved_instance_tell_where_they_are(server: RunningServer, app: Path) -> None:
-    mia = server.add("mia", passphrase="cozy")
-    install(mia, app)
+    bob4 = server.add("bob4", passphrase="cozy")
+    install(bob4, app)
 
     async def move(_: object) -> None:
         def write(tx: Any) -> None:
             settings = tx.get("io.cozy.settings", "io.cozy.settings.instance")
-            body = {**settings.body, "moved_to": "https://mia.example.org/"}
+            body = {**settings.body, "moved_to": "https://bob4.example.org/"}
             tx.put("io.cozy.settings", settings.id, body, rev=settings.rev)
 
-        await mia.instance.store.write(write)
+        await bob4.instance.store.write(write)
 
-    mia.server.do(move)
-    change(mia, moved=True)
-    answer = visit(Browser(mia), "/public/?x=1")
+    bob4.server.do(move)
+    change(bob4, moved=True)
+    answer = visit(Browser(bob4), "/public/?x=1")
     assert answer.status_code == 410
-    assert 'href="https://mini.mia.example.org/public/?x=1"' in answer.text
+    assert 'href="https://mini.bob4.example.org/public/?x=1"' in answer.text
 
 
 def test_a_blocked_instance_shows_no_app(server: RunningServer, app: Path) -> None:
@@ -429,28 +429,28 @@ def test_a_blocked_instance_shows_no_app(server: RunningServer, app: Path) -> No
 
 
 def test_home_shows_the_apps_until_there_is_a_home_app(server: RunningServer, tmp_path: Path) -> None:
-    hanna = server.add("hanna", passphrase="cozy")
-    browser = Browser(hanna)
+    alice4 = server.add("alice4", passphrase="cozy")
+    browser = Browser(alice4)
     assert visit(browser, "/", "home").status_code == 302
     assert visit(browser, "/x", "home").status_code == 404
     answer = browser.login()
-    assert answer.headers["location"] == hanna.instance.app_url("home")
+    assert answer.headers["location"] == alice4.instance.app_url("home")
     page = visit(browser, "/", "home")
     assert page.status_code == 200
-    assert f"--domain {hanna.domain}" in page.text
-    install(hanna, write_app(tmp_path))
-    assert f'href="{hanna.instance.app_url("mini")}"' in visit(browser, "/", "home").text
-    install(hanna, tmp_path, "home")
+    assert f"--domain {alice4.domain}" in page.text
+    install(alice4, write_app(tmp_path))
+    assert f'href="{alice4.instance.app_url("mini")}"' in visit(browser, "/", "home").text
+    install(alice4, tmp_path, "home")
     assert boot_data(visit(browser, "/", "home").text)["app"]["slug"] == "home"
 
 
 def test_flat_sub_domains_work_the_same(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     server = RunningServer(tmp_path_factory.mktemp("data"), subdomains="flat").start()
     try:
-        flora = server.add("flora", passphrase="cozy")
-        assert flora.instance.app_host("mini") == f"flora-mini.localhost:{server.port}"
-        install(flora, write_app(tmp_path))
-        browser = Browser(flora)
+        carol5 = server.add("carol5", passphrase="cozy")
+        assert carol5.instance.app_host("mini") == f"carol5-mini.localhost:{server.port}"
+        install(carol5, write_app(tmp_path))
+        browser = Browser(carol5)
         assert visit(browser).status_code == 302
         browser.login()
         answer = visit(browser)

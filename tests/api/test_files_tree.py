@@ -123,16 +123,16 @@ def test_a_context_can_do_without_the_first_directories(tmp_path_factory: pytest
 
 
 def test_the_directories_of_sharings_are_made_when_needed_and_come_back_empty(server: RunningServer) -> None:
-    dora = server.add("dora")
-    drawer = Drawer(dora)
-    inbox = write(dora, lambda tx: ensure_shared_with_me(tx, dora.instance))
+    bob2 = server.add("bob2")
+    drawer = Drawer(bob2)
+    inbox = write(bob2, lambda tx: ensure_shared_with_me(tx, bob2.instance))
     assert (inbox.id, inbox.name, inbox.dir_id) == (SHARED_WITH_ME_ID, "Inbox of sharings", ROOT)
-    ended = write(dora, lambda tx: ensure_no_longer_shared(tx, dora.instance))
+    ended = write(bob2, lambda tx: ensure_no_longer_shared(tx, bob2.instance))
     assert (ended.id, ended.dir_id) == (NO_LONGER_SHARED_ID, SHARED_WITH_ME_ID)
     file = drawer.upload("inside", into=SHARED_WITH_ME_ID)
     drawer.trash(SHARED_WITH_ME_ID)
-    assert write(dora, lambda tx: ensure_no_longer_shared(tx, dora.instance)).dir_id == ROOT
-    back = write(dora, lambda tx: ensure_shared_with_me(tx, dora.instance))
+    assert write(bob2, lambda tx: ensure_no_longer_shared(tx, bob2.instance)).dir_id == ROOT
+    back = write(bob2, lambda tx: ensure_shared_with_me(tx, bob2.instance))
     assert (back.id, back.dir_id) == (SHARED_WITH_ME_ID, ROOT)
     assert drawer.names(SHARED_WITH_ME_ID) == []
     assert drawer.get(file["id"])["attributes"].items() >= {"trashed": True, "dir_id": TRASH}.items()
@@ -158,20 +158,20 @@ def findings(person: Person) -> list[dict[str, Any]]:
 
 
 def test_a_whole_tree_has_no_findings(server: RunningServer) -> None:
-    frida = server.add("frida")
-    drawer = Drawer(frida)
+    alice2 = server.add("alice2")
+    drawer = Drawer(alice2)
     file = drawer.upload("a", b"x" * 100_000)
     drawer.overwrite(file["id"], b"other")
     drawer.trash(drawer.mkdir("gone")["id"])
     drawer.upload("twin", b"same")
     drawer.upload("twin2", b"same")
-    assert findings(frida) == []
+    assert findings(alice2) == []
     assert drawer.ok("GET", "/files/fsck?NoCache=true") == []
 
 
 def test_what_is_broken_is_found_and_mended(server: RunningServer) -> None:
-    grace = server.add("grace")
-    drawer = Drawer(grace)
+    carol3 = server.add("carol3")
+    drawer = Drawer(carol3)
     ids = [drawer.upload(f"f{n}", b"12345")["id"] for n in range(6)]
 
     def spoil(tx: Writer) -> None:
@@ -186,8 +186,8 @@ def test_what_is_broken_is_found_and_mended(server: RunningServer) -> None:
         put(ids[5], size="7")
         tx.release(FILES, ids[4])
 
-    write(grace, spoil)
-    found = {finding["file_doc"]["_id"]: finding for finding in findings(grace)}
+    write(carol3, spoil)
+    found = {finding["file_doc"]["_id"]: finding for finding in findings(carol3)}
     assert found[ids[0]]["type"] == "trashed_not_in_trash"
     assert found[ids[0]]["expected_fullpath"] == f"{drawer.path}/f0"
     assert found[ids[1]]["type"] == "index_file_with_path"
@@ -199,19 +199,19 @@ def test_what_is_broken_is_found_and_mended(server: RunningServer) -> None:
     assert mismatch["type"] == "content_mismatch"
 
     async def mend(_: Any) -> list[bool]:
-        return [await repair(grace.instance, finding) async for finding in check_files(grace.instance)]
+        return [await repair(carol3.instance, finding) async for finding in check_files(carol3.instance)]
 
     assert True in server.do(mend)
-    left = {finding["type"] for finding in findings(grace)}
+    left = {finding["type"] for finding in findings(carol3)}
     assert left == {"filesystem_missing"}
     assert drawer.get(ids[2])["attributes"]["dir_id"] == ROOT
 
 
 def test_a_missing_content_is_not_found(server: RunningServer) -> None:
-    hana = server.add("hana")
-    drawer = Drawer(hana)
+    bob3 = server.add("bob3")
+    drawer = Drawer(bob3)
     file = drawer.upload("a")
-    write(hana, lambda tx: tx.release(FILES, file["id"]))
+    write(bob3, lambda tx: tx.release(FILES, file["id"]))
     assert error(drawer.call("GET", f"/files/download/{file['id']}"))["detail"] == "file does not exist"
     assert drawer.call("POST", f"/files/{file['id']}/copy").status_code == 404
 

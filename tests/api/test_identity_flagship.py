@@ -141,16 +141,16 @@ def test_the_owner_is_told_of_a_client_that_he_has_allowed(
 
 
 def test_the_owner_is_told_of_a_login_from_elsewhere(server: RunningServer) -> None:
-    nora = server.add("nora", passphrase="cozy")
+    bob2 = server.add("bob2", passphrase="cozy")
     firefox = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"}
     phone = {"User-Agent": "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/130.0 Mobile Safari/537.36"}
     for agent, mailed in ((firefox, 0), (firefox, 0), (phone, 1), (phone, 1), (firefox, 1)):
-        browser = Browser(nora)
+        browser = Browser(bob2)
         browser.http.headers.update(agent)
         assert browser.login().status_code == 303
-        assert len(mails(nora, "new_connection")) == mailed
-    told = mails(nora, "new_connection")[0]
+        assert len(mails(bob2, "new_connection")) == mailed
+    told = mails(bob2, "new_connection")[0]
     assert (told["OS"], told["Browser"], told["IPAddress"]) == ("Android", "Chrome", "127.0.0.1")
-    letter = templates.render("new_connection", told, locale="fr", domain=nora.domain)
-    for word in ("Android", "Chrome", "127.0.0.1", f"http://settings.{nora.domain}/#/profile/password"):
+    letter = templates.render("new_connection", told, locale="fr", domain=bob2.domain)
+    for word in ("Android", "Chrome", "127.0.0.1", f"http://settings.{bob2.domain}/#/profile/password"):
         assert word in letter.text

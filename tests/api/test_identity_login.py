@@ -202,15 +202,15 @@ def test_the_count_of_guesses_survives_a_restart(tmp_path: Any) -> None:
     first = RunningServer(tmp_path)
     first.env = replace(first.env, clock=clock)
     first.start()
-    dora = first.add("dora", passphrase="cozy")
+    bob2 = first.add("bob2", passphrase="cozy")
     for _ in range(20):
-        Browser(dora).login("guess")
+        Browser(bob2).login("guess")
     first.stop()
     second = RunningServer(tmp_path)
     second.env = replace(second.env, clock=clock)
     second.start()
     try:
-        again = Person(second, "dora", dora.instance)
+        again = Person(second, "bob2", bob2.instance)
         assert Browser(again).login("cozy", json=True).status_code == 429
     finally:
         second.stop()
@@ -241,45 +241,45 @@ def test_a_session_ends_thirty_days_after_it_was_last_seen(browser: Browser) -> 
 
 
 def test_sessions_that_nobody_uses_are_thrown_away(server: RunningServer) -> None:
-    ivy = server.add("ivy", passphrase="cozy")
-    old, used = Browser(ivy), Browser(ivy)
+    alice2 = server.add("alice2", passphrase="cozy")
+    old, used = Browser(alice2), Browser(alice2)
     old.login()
     used.login()
 
     def count() -> int:
-        found = server.do(lambda _: ivy.instance.store.read(lambda view: view.all_docs("io.cozy.sessions")))
+        found = server.do(lambda _: alice2.instance.store.read(lambda view: view.all_docs("io.cozy.sessions")))
         return len(found)
 
     clock.step(20 * 86_400)
     assert used.logged_in
-    server.do(lambda _: housekeeping.tidy(ivy.instance))
+    server.do(lambda _: housekeeping.tidy(alice2.instance))
     assert count() == 2
     clock.step(15 * 86_400)
-    server.do(lambda _: housekeeping.tidy(ivy.instance))
+    server.do(lambda _: housekeeping.tidy(alice2.instance))
     assert count() == 1
     assert used.logged_in
     assert not old.logged_in
 
 
 def test_a_change_of_passphrase_ends_sessions_and_keeps_oauth_tokens(server: RunningServer) -> None:
-    erin = server.add("erin", passphrase="cozy")
-    browser = Browser(erin)
+    carol3 = server.add("carol3", passphrase="cozy")
+    browser = Browser(carol3)
     browser.login()
-    token = erin.token("io.cozy.settings")
+    token = carol3.token("io.cozy.settings")
     body = {
-        "current_passphrase": hashed("cozy", erin.domain), "new_passphrase": hashed("other", erin.domain),
+        "current_passphrase": hashed("cozy", carol3.domain), "new_passphrase": hashed("other", carol3.domain),
         "iterations": 650_000,
     }  # fmt: skip
-    assert erin.put("/settings/passphrase", token=token, json_body={**body, "iterations": 1}).status_code == 422
+    assert carol3.put("/settings/passphrase", token=token, json_body={**body, "iterations": 1}).status_code == 422
     wrong = {**body, "current_passphrase": "x"}
-    assert erin.put("/settings/passphrase", token=token, json_body=wrong).status_code == 400
-    changed = erin.put("/settings/passphrase", token=token, json_body=body)
+    assert carol3.put("/settings/passphrase", token=token, json_body=wrong).status_code == 400
+    changed = carol3.put("/settings/passphrase", token=token, json_body=body)
     assert changed.status_code == 204
     assert "cozysessid=" in changed.headers["set-cookie"]
     assert not browser.logged_in
-    assert erin.get("/settings/capabilities", token=token).status_code == 200
-    assert Browser(erin).login("other").status_code == 303
-    assert Browser(erin).login("cozy").status_code == 401
+    assert carol3.get("/settings/capabilities", token=token).status_code == 200
+    assert Browser(carol3).login("other").status_code == 303
+    assert Browser(carol3).login("cozy").status_code == 401
 
 
 def test_only_an_app_logs_out(alice: Person, browser: Browser) -> None:
@@ -297,14 +297,14 @@ def test_only_an_app_logs_out(alice: Person, browser: Browser) -> None:
 
 
 def test_a_new_instance_waits_for_its_owner(server: RunningServer) -> None:
-    fay = server.add("fay")
-    token = fay.instance.doc.register_token.hex()
-    browser = Browser(fay)
+    carol2 = server.add("carol2")
+    token = carol2.instance.doc.register_token.hex()
+    browser = Browser(carol2)
     assert "not ready" in browser.get("/").text
     assert "not ready" in browser.get("/auth/login").text
-    assert fay.get("/public/prelogin").status_code == 412
+    assert carol2.get("/public/prelogin").status_code == 412
     sent = browser.get("/", params={"registerToken": token})
-    assert sent.headers["location"] == f"{fay.url}/auth/passphrase?registerToken={token}"
+    assert sent.headers["location"] == f"{carol2.url}/auth/passphrase?registerToken={token}"
     form = fields(browser.get(sent.headers["location"]).text)
     assert form["register_token"] == token
     for bad, text in (("zz", "Invalid"), ("", "Empty"), ("00" * 16, "Invalid")):
@@ -318,40 +318,40 @@ def test_a_new_instance_waits_for_its_owner(server: RunningServer) -> None:
     )
     assert done.status_code == 303
     assert browser.logged_in
-    assert Browser(fay).login("my new one").status_code == 303
+    assert Browser(carol2).login("my new one").status_code == 303
     again = browser.post("/settings/passphrase", data={"register_token": token, "passphrase": "second"})
     assert again.status_code == 400
 
 
 def test_a_passphrase_hashed_by_a_browser_is_kept_as_it_came(server: RunningServer) -> None:
-    gil = server.add("gil")
+    bob3 = server.add("bob3")
     data = {
-        "register_token": gil.instance.doc.register_token.hex(), "passphrase": hashed("mine", gil.domain, 100_000),
+        "register_token": bob3.instance.doc.register_token.hex(), "passphrase": hashed("mine", bob3.domain, 100_000),
         "iterations": 100_000, "key": "k", "public_key": "p", "private_key": "s", "hint": "yours is not",
     }  # fmt: skip
-    low = gil.post("/settings/passphrase", json_body=data | {"iterations": 10})
+    low = bob3.post("/settings/passphrase", json_body=data | {"iterations": 10})
     assert low.status_code == 422
     assert low.json()["errors"][0]["source"] == {"parameter": "KdfIterations"}
-    assert gil.post("/settings/passphrase", json_body=data).status_code == 200
-    assert gil.get("/public/prelogin").json()["KdfIterations"] == 100_000
-    browser = Browser(gil)
+    assert bob3.post("/settings/passphrase", json_body=data).status_code == 200
+    assert bob3.get("/public/prelogin").json()["KdfIterations"] == 100_000
+    browser = Browser(bob3)
     page = browser.get("/auth/login").text
     assert 'data-iterations="100000"' in page
-    sent = {"passphrase": hashed("mine", gil.domain, 100_000), "csrf_token": fields(page)["csrf_token"]}
+    sent = {"passphrase": hashed("mine", bob3.domain, 100_000), "csrf_token": fields(page)["csrf_token"]}
     assert browser.post("/auth/login", data=sent).status_code == 303
-    assert gil.get("/settings/hint", "io.cozy.settings").status_code == 204
+    assert bob3.get("/settings/hint", "io.cozy.settings").status_code == 204
 
 
 def test_a_forgotten_passphrase_is_replaced_by_a_mailed_link(server: RunningServer) -> None:
-    hal = server.add("hal", passphrase="forgotten")
-    browser = Browser(hal)
+    alice3 = server.add("alice3", passphrase="forgotten")
+    browser = Browser(alice3)
     token = fields(browser.get("/auth/passphrase_reset").text)["csrf_token"]
     for _ in range(2):
         assert browser.post("/auth/passphrase_reset", data={"csrf_token": token}).status_code == 200
-    mails = letters(hal, "passphrase_reset")
+    mails = letters(alice3, "passphrase_reset")
     assert len(mails) == 1, "a second request within the quarter of an hour mails nothing"
     link = mails[0]["PassphraseResetLink"]
-    assert link.startswith(f"{hal.url}/auth/passphrase_renew?token=")
+    assert link.startswith(f"{alice3.url}/auth/passphrase_renew?token=")
     form = fields(browser.get(link).text)
     wrong = browser.get("/auth/passphrase_renew", params={"token": "00" * 16})
     assert (wrong.status_code, wrong.json()) == (400, {"error": "invalid_token"})
@@ -362,38 +362,38 @@ def test_a_forgotten_passphrase_is_replaced_by_a_mailed_link(server: RunningServ
         "passphrase": "new",
     }
     assert browser.post("/auth/passphrase_renew", data=data).status_code == 303
-    assert Browser(hal).login("new").status_code == 303
+    assert Browser(alice3).login("new").status_code == 303
     gone = browser.post("/auth/passphrase_renew", data=data, headers={"Accept": "application/json"})
     assert (gone.status_code, gone.json()) == (401, {"error": "Invalid reset token"})
 
 
 def test_a_mailed_link_is_good_for_a_quarter_of_an_hour(server: RunningServer) -> None:
-    ida = server.add("ida", passphrase="forgotten")
-    browser = Browser(ida)
+    carol4 = server.add("carol4", passphrase="forgotten")
+    browser = Browser(carol4)
     token = fields(browser.get("/auth/passphrase_reset").text)["csrf_token"]
     browser.post("/auth/passphrase_reset", data={"csrf_token": token})
-    link = letters(ida, "passphrase_reset")[0]["PassphraseResetLink"]
+    link = letters(carol4, "passphrase_reset")[0]["PassphraseResetLink"]
     clock.step(901)
     assert browser.get(link).status_code == 400
 
 
 def test_the_hint_cannot_be_the_passphrase_and_is_mailed_twice_an_hour(server: RunningServer) -> None:
-    joe = server.add("joe", passphrase="cozy")
-    assert joe.get("/settings/hint", "io.cozy.settings").status_code == 404
-    assert joe.put("/settings/hint", "io.cozy.settings", json_body={"hint": "cozy"}).status_code == 422
-    assert joe.put("/settings/hint", "io.cozy.settings", json_body={"hint": "soft"}).status_code == 204
+    bob4 = server.add("bob4", passphrase="cozy")
+    assert bob4.get("/settings/hint", "io.cozy.settings").status_code == 404
+    assert bob4.put("/settings/hint", "io.cozy.settings", json_body={"hint": "cozy"}).status_code == 422
+    assert bob4.put("/settings/hint", "io.cozy.settings", json_body={"hint": "soft"}).status_code == 204
     for _ in range(3):
-        assert joe.post("/auth/hint").status_code == 200
-    assert [one["Hint"] for one in letters(joe, "passphrase_hint")] == ["soft", "soft"]
+        assert bob4.post("/auth/hint").status_code == 200
+    assert [one["Hint"] for one in letters(bob4, "passphrase_hint")] == ["soft", "soft"]
 
 
 # -- second factor
 
 
 @pytest.fixture(scope="module")
-def kim(server: RunningServer) -> Person:
+def alice4(server: RunningServer) -> Person:
     """Somebody with the second factor by mail."""
-    person = server.add("kim", passphrase="cozy")
+    person = server.add("alice4", passphrase="cozy")
     body = {"auth_mode": "two_factor_mail"}
     assert person.put("/settings/instance/auth_mode", "io.cozy.settings", json_body=body).status_code == 204
     code = letters(person, "two_factor_mail_confirmation")[0]["TwoFactorActivationPasscode"]
@@ -417,60 +417,60 @@ def newest_code(person: Person) -> str:
     return letters(person, "two_factor")[-1]["TwoFactorPasscode"]
 
 
-def test_the_mailed_code_opens_the_session_once(kim: Person) -> None:
-    browser = Browser(kim)
+def test_the_mailed_code_opens_the_session_once(alice4: Person) -> None:
+    browser = Browser(alice4)
     form = second_step(browser)
-    data = {**form, "two-factor-passcode": newest_code(kim)}
+    data = {**form, "two-factor-passcode": newest_code(alice4)}
     del data["two-factor-generate-trusted-device-token"]
     assert browser.post("/auth/twofactor", data=data).status_code == 303
     assert browser.logged_in
-    assert Browser(kim).post("/auth/twofactor", data=data).status_code == 401, "a code works once"
+    assert Browser(alice4).post("/auth/twofactor", data=data).status_code == 401, "a code works once"
 
 
-def test_a_code_is_burnt_after_ten_failures(kim: Person) -> None:
-    browser = Browser(kim)
+def test_a_code_is_burnt_after_ten_failures(alice4: Person) -> None:
+    browser = Browser(alice4)
     form = second_step(browser)
-    right = newest_code(kim)
+    right = newest_code(alice4)
     wrong = "000000" if right != "000000" else "111111"
     for _ in range(10):
         assert browser.post("/auth/twofactor", data={**form, "two-factor-passcode": wrong}).status_code == 401
     assert browser.post("/auth/twofactor", data={**form, "two-factor-passcode": right}).status_code == 401
 
 
-def test_a_trusted_device_is_not_asked_again(kim: Person) -> None:
-    browser = Browser(kim)
+def test_a_trusted_device_is_not_asked_again(alice4: Person) -> None:
+    browser = Browser(alice4)
     form = second_step(browser)
-    data = {**form, "two-factor-passcode": newest_code(kim), "two-factor-generate-trusted-device-token": "true"}
+    data = {**form, "two-factor-passcode": newest_code(alice4), "two-factor-generate-trusted-device-token": "true"}
     answer = browser.post("/auth/twofactor", data=data, headers={"Accept": "application/json"})
     device = answer.json()["two_factor_trusted_device_token"]
-    other = Browser(kim)
+    other = Browser(alice4)
     assert "/auth/twofactor" not in other.login(**{"trusted-device-token": device}).headers["location"]
     assert other.logged_in
 
 
-def test_a_browser_without_scripts_is_trusted_by_its_cookie(kim: Person) -> None:
-    browser = Browser(kim)
+def test_a_browser_without_scripts_is_trusted_by_its_cookie(alice4: Person) -> None:
+    browser = Browser(alice4)
     form = second_step(browser)
-    data = {**form, "two-factor-passcode": newest_code(kim), "two-factor-generate-trusted-device-token": "true"}
+    data = {**form, "two-factor-passcode": newest_code(alice4), "two-factor-generate-trusted-device-token": "true"}
     answer = browser.post("/auth/twofactor", data=data)
     line = cookie_line(answer, "trusted-device")
     assert "path=/auth;" in line + ";"
     assert "httponly" in line
     device = browser.cookies["trusted-device"]
-    again = Browser(kim)
+    again = Browser(alice4)
     again.cookies["trusted-device"] = device
     assert "/auth/twofactor" not in again.login().headers["location"]
-    stranger = Browser(kim)
+    stranger = Browser(alice4)
     stranger.cookies["trusted-device"] = device[:-2] + "AA"
     assert "/auth/twofactor" in stranger.login().headers["location"]
 
 
-def test_only_the_code_that_was_mailed_is_right(kim: Person) -> None:
-    browser = Browser(kim)
+def test_only_the_code_that_was_mailed_is_right(alice4: Person) -> None:
+    browser = Browser(alice4)
     form = second_step(browser)
-    mailed = newest_code(kim)
+    mailed = newest_code(alice4)
     clock.step(120)
-    instance, token = kim.instance, form["two-factor-token"]
+    instance, token = alice4.instance, form["two-factor-token"]
     now = clock.now().timestamp()
     later = next(
         code for n in range(20) if (code := one_time.passcode_of(instance, token, now + 60 * n)) not in (None, mailed)
@@ -479,11 +479,11 @@ def test_only_the_code_that_was_mailed_is_right(kim: Person) -> None:
     assert browser.post("/auth/twofactor", data={**form, "two-factor-passcode": mailed}).status_code == 303
 
 
-def test_the_wish_to_stay_logged_in_survives_the_second_factor(kim: Person) -> None:
-    browser = Browser(kim)
+def test_the_wish_to_stay_logged_in_survives_the_second_factor(alice4: Person) -> None:
+    browser = Browser(alice4)
     answer = browser.login(**{"long-run-session": "true"})
     form = fields(browser.get(answer.headers["location"]).text)
-    code = one_time.passcode_of(kim.instance, form["two-factor-token"], clock.now().timestamp())
+    code = one_time.passcode_of(alice4.instance, form["two-factor-token"], clock.now().timestamp())
     done = browser.post("/auth/twofactor", data={**form, "two-factor-passcode": str(code)})
     assert "max-age=315360000" in cookie_line(done, "cozysessid")
 
@@ -525,14 +525,14 @@ def test_a_confirmation_proves_that_the_passphrase_was_just_given(alice: Person,
 
 
 def test_a_clear_passphrase_of_old_is_hashed_at_the_first_login(server: RunningServer) -> None:
-    lea = server.add("lea", passphrase="cozy")
-    server.do(lambda _: passphrases.change_passphrase(lea.instance, "in clear", 0))
-    browser = Browser(lea)
+    carol5 = server.add("carol5", passphrase="cozy")
+    server.do(lambda _: passphrases.change_passphrase(carol5.instance, "in clear", 0))
+    browser = Browser(carol5)
     page = browser.get("/auth/login").text
     assert 'data-iterations="0"' in page
     sent = {"passphrase": "in clear", "csrf_token": fields(page)["csrf_token"]}
     assert browser.post("/auth/login", data=sent).status_code == 303
-    assert Browser(lea).login("in clear").status_code == 303
+    assert Browser(carol5).login("in clear").status_code == 303
 
 
 def test_an_empty_passphrase_is_never_set(server: RunningServer, alice: Person) -> None:

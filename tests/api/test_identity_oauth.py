@@ -267,13 +267,13 @@ def test_the_answer_carries_the_code_twice_and_a_lone_hash(alice: Person, browse
 
 
 def test_the_number_of_devices_can_be_limited(server: RunningServer) -> None:
-    mia = server.add("mia", passphrase="cozy", feature_flags={"cozy.oauthclients.max": 1})
-    browser = Browser(mia)
+    bob2 = server.add("bob2", passphrase="cozy", feature_flags={"cozy.oauthclients.max": 1})
+    browser = Browser(bob2)
     browser.login()
-    code_for(browser, register(mia, client_kind="mobile").json())
-    second = register(mia, client_kind="mobile").json()
+    code_for(browser, register(bob2, client_kind="mobile").json())
+    second = register(bob2, client_kind="mobile").json()
     assert "Too many devices" in browser.get("/auth/authorize", params=asking(second)).text
-    usage = mia.get("/settings/clients-usage", "io.cozy.settings").json()["data"]["attributes"]
+    usage = bob2.get("/settings/clients-usage", "io.cozy.settings").json()["data"]["attributes"]
     assert usage == {"limit": 1, "count": 1, "limitReached": True, "limitExceeded": False}
 
 
@@ -346,19 +346,19 @@ def test_a_refresh_token_renews_for_its_client_only(alice: Person, browser: Brow
 
 
 def test_a_refresh_under_a_former_domain_gives_a_new_refresh_token(server: RunningServer) -> None:
-    ned = server.add("ned", old_domain=f"oldned.localhost:{server.port}")
-    client = server.do(lambda _: commands.create_oauth_client(ned.instance, "http://localhost", "n", "s"))
+    alice2 = server.add("alice2", old_domain=f"oldned.localhost:{server.port}")
+    client = server.do(lambda _: commands.create_oauth_client(alice2.instance, "http://localhost", "n", "s"))
     secret = client.body["client_secret"]
-    issued = tokens.issue(ned.instance, tokens.REFRESH, client.id, scope="io.cozy.files")
+    issued = tokens.issue(alice2.instance, tokens.REFRESH, client.id, scope="io.cozy.files")
     former = {"client_id": client.id, "client_secret": secret}
-    assert "refresh_token" not in exchange(ned, former, grant_type="refresh_token", refresh_token=issued).json()
-    doc = ned.instance.doc
-    ned.instance.doc = replace_domain(doc, doc.old_domain)
-    old = tokens.issue(ned.instance, tokens.REFRESH, client.id, scope="io.cozy.files")
-    ned.instance.doc = doc
-    assert exchange(ned, former, grant_type="refresh_token", refresh_token=old).json()["refresh_token"]
-    answer = ned.http.get("/public/prelogin?x=1", headers={"Host": doc.old_domain})
-    assert (answer.status_code, answer.headers["location"]) == (308, f"{ned.url}/public/prelogin?x=1")
+    assert "refresh_token" not in exchange(alice2, former, grant_type="refresh_token", refresh_token=issued).json()
+    doc = alice2.instance.doc
+    alice2.instance.doc = replace_domain(doc, doc.old_domain)
+    old = tokens.issue(alice2.instance, tokens.REFRESH, client.id, scope="io.cozy.files")
+    alice2.instance.doc = doc
+    assert exchange(alice2, former, grant_type="refresh_token", refresh_token=old).json()["refresh_token"]
+    answer = alice2.http.get("/public/prelogin?x=1", headers={"Host": doc.old_domain})
+    assert (answer.status_code, answer.headers["location"]) == (308, f"{alice2.url}/public/prelogin?x=1")
 
 
 def replace_domain(doc: Any, domain: str) -> Any:

@@ -39,37 +39,37 @@ def change(person: Person, **body: Any) -> Any:
 
 
 def test_a_mailed_code_stands_for_the_passphrase(server: RunningServer) -> None:
-    una = server.add("una", passphrase="cozy", auth_mode="two_factor_mail")
-    wrong = change(una, current_passphrase=hashed("wrong", una.domain))
+    bob2 = server.add("bob2", passphrase="cozy", auth_mode="two_factor_mail")
+    wrong = change(bob2, current_passphrase=hashed("wrong", bob2.domain))
     assert (wrong.status_code, wrong.json()["errors"][0]["detail"]) == (400, "Invalid passphrase")
-    asked = change(una, current_passphrase=hashed("cozy", una.domain))
+    asked = change(bob2, current_passphrase=hashed("cozy", bob2.domain))
     assert asked.status_code == 200
     token = asked.json()["two_factor_token"]
     assert base64.b64decode(token).isascii(), "the token travels as base64 of its text"
-    new = {"new_passphrase": hashed("other", una.domain), "two_factor_token": token}
-    assert change(una, **new, two_factor_passcode="000000", iterations=10).status_code == 422
-    assert change(una, **new, two_factor_passcode="x").status_code == 400
-    done = change(una, **new, two_factor_passcode=newest(una, "two_factor")["TwoFactorPasscode"])
+    new = {"new_passphrase": hashed("other", bob2.domain), "two_factor_token": token}
+    assert change(bob2, **new, two_factor_passcode="000000", iterations=10).status_code == 422
+    assert change(bob2, **new, two_factor_passcode="x").status_code == 400
+    done = change(bob2, **new, two_factor_passcode=newest(bob2, "two_factor")["TwoFactorPasscode"])
     assert done.status_code == 204
     assert "max-age=315360000" in cookie_line(done, "cozysessid"), "without a session a long one begins"
 
 
 def test_the_token_of_the_second_factor_is_read_as_text_too(server: RunningServer) -> None:
-    vera = server.add("vera", passphrase="cozy", auth_mode="two_factor_mail")
-    token = change(vera, current_passphrase=hashed("cozy", vera.domain)).json()["two_factor_token"]
+    alice2 = server.add("alice2", passphrase="cozy", auth_mode="two_factor_mail")
+    token = change(alice2, current_passphrase=hashed("cozy", alice2.domain)).json()["two_factor_token"]
     text = base64.b64decode(token).decode()
-    code = newest(vera, "two_factor")["TwoFactorPasscode"]
-    new = {"new_passphrase": hashed("other", vera.domain), "two_factor_token": text, "two_factor_passcode": code}
-    assert change(vera, **new).status_code == 204
+    code = newest(alice2, "two_factor")["TwoFactorPasscode"]
+    new = {"new_passphrase": hashed("other", alice2.domain), "two_factor_token": text, "two_factor_passcode": code}
+    assert change(alice2, **new).status_code == 204
 
 
 def test_the_new_cookie_lasts_as_long_as_the_session(server: RunningServer) -> None:
-    wim = server.add("wim", passphrase="cozy")
-    browser = Browser(wim)
+    carol3 = server.add("carol3", passphrase="cozy")
+    browser = Browser(carol3)
     browser.login()
     cookie = f"cozysessid={browser.cookies['cozysessid']}"
-    body = {"current_passphrase": hashed("cozy", wim.domain), "new_passphrase": hashed("b", wim.domain)}
-    done = wim.put(
+    body = {"current_passphrase": hashed("cozy", carol3.domain), "new_passphrase": hashed("b", carol3.domain)}
+    done = carol3.put(
         "/settings/passphrase", SETTINGS, json_body={**body, "iterations": ITERATIONS}, headers={"Cookie": cookie}
     )
     assert done.status_code == 204
@@ -108,37 +108,37 @@ def test_a_passphrase_that_nobody_knows_can_be_replaced_by_force(
 
 
 def test_the_command_line_may_always_force(server: RunningServer) -> None:
-    xena = server.add("xena", passphrase="cozy")
+    bob3 = server.add("bob3", passphrase="cozy")
 
     async def token(_: object) -> str:
-        return commands.cli_token(xena.instance, [SETTINGS])
+        return commands.cli_token(bob3.instance, [SETTINGS])
 
-    body = {"new_passphrase": hashed("n", xena.domain), "iterations": ITERATIONS, "key": "k", "force": True}
-    answer = xena.put("/settings/passphrase", token=server.do(token), json_body=body)
+    body = {"new_passphrase": hashed("n", bob3.domain), "iterations": ITERATIONS, "key": "k", "force": True}
+    answer = bob3.put("/settings/passphrase", token=server.do(token), json_body=body)
     assert (answer.status_code, cookie_line(answer, "cozysessid")) == (204, "")
 
 
 def test_what_a_forgotten_passphrase_encrypted_goes_with_it(server: RunningServer) -> None:
-    yves = server.add("yves", passphrase="cozy")
+    alice3 = server.add("alice3", passphrase="cozy")
     for doctype in ("com.bitwarden.ciphers", "com.bitwarden.folders", "io.cozy.tests"):
-        assert yves.put(f"/data/{doctype}/one", doctype, json_body={"name": "2.x|y|z"}).status_code in (200, 201)
-    browser = Browser(yves)
+        assert alice3.put(f"/data/{doctype}/one", doctype, json_body={"name": "2.x|y|z"}).status_code in (200, 201)
+    browser = Browser(alice3)
     token = fields(browser.get("/auth/passphrase_reset").text)["csrf_token"]
     browser.post("/auth/passphrase_reset", data={"csrf_token": token, "from": "settings"})
-    link = newest(yves, "passphrase_reset")["PassphraseResetLink"]
+    link = newest(alice3, "passphrase_reset")["PassphraseResetLink"]
     assert "from=settings" in link
     form = fields(browser.get(link).text)
     data = {**form, "passphrase": "new", "iterations": "0", "key": ""}
     answer = browser.post("/auth/passphrase_renew", data=data, headers={"Accept": "application/json"})
-    assert answer.json() == {"redirect": f"http://settings.{yves.domain}/#/profile/email"}
+    assert answer.json() == {"redirect": f"http://settings.{alice3.domain}/#/profile/email"}
     for doctype, status in (("com.bitwarden.ciphers", 404), ("com.bitwarden.folders", 404), ("io.cozy.tests", 200)):
-        assert yves.get(f"/data/{doctype}/one", doctype).status_code == status
+        assert alice3.get(f"/data/{doctype}/one", doctype).status_code == status
 
 
 def test_pages_of_the_passphrase_keep_the_token_of_the_browser(server: RunningServer) -> None:
-    zoe = server.add("zoe", passphrase="cozy")
+    carol4 = server.add("carol4", passphrase="cozy")
     for path in ("/auth/passphrase", "/auth/passphrase_reset", "/auth/passphrase_renew?token=zz", "/auth/confirm"):
-        assert cookie_line(Browser(zoe).get(path), "_csrf"), path
+        assert cookie_line(Browser(carol4).get(path), "_csrf"), path
 
 
 def test_the_passphrase_alone_confirms_even_without_a_session(server: RunningServer) -> None:

@@ -72,9 +72,9 @@ def in_hours(hours: float) -> str:
 
 
 def test_each_name_has_a_long_and_a_short_code(alice: Person) -> None:
-    made = link(alice, params={"codes": "bob,jane"})
+    made = link(alice, params={"codes": "bob,bob2"})
     attributes = made["attributes"]
-    assert set(attributes["codes"]) == set(attributes["shortcodes"]) == {"bob", "jane"}
+    assert set(attributes["codes"]) == set(attributes["shortcodes"]) == {"bob", "bob2"}
     assert all(re.fullmatch(r"[0-9A-Za-z]{12}", short) for short in attributes["shortcodes"].values())
     claims = tokens.unverified(attributes["codes"]["bob"])
     assert claims is not None
@@ -136,15 +136,15 @@ def test_tiny_codes_live_an_hour_at_most(alice: Person) -> None:
 
 
 def test_trying_tiny_codes_is_slowed_down(server: RunningServer) -> None:
-    rose = server.add("rose")
-    code = link(rose, params={"ttl": "1h", "tiny": "true", "codes": "c"})["attributes"]["shortcodes"]["c"]
+    alice2 = server.add("alice2")
+    code = link(alice2, params={"ttl": "1h", "tiny": "true", "codes": "c"})["attributes"]["shortcodes"]["c"]
     tries = [f"{(int(code) + n) % 1_000_000:06d}" for n in range(1, 22)]
-    statuses = [rose.get("/permissions/self", token=one).status_code for one in tries]
+    statuses = [alice2.get("/permissions/self", token=one).status_code for one in tries]
     assert statuses == [403] * 20 + [429]
-    assert rose.get("/permissions/self", token=code).status_code == 429
+    assert alice2.get("/permissions/self", token=code).status_code == 429
     clock.step(2)
-    assert rose.get("/permissions/self", token=code).status_code == 200
-    assert rose.get("/permissions/self", token="abcdefABCDEF").status_code == 403
+    assert alice2.get("/permissions/self", token=code).status_code == 200
+    assert alice2.get("/permissions/self", token="abcdefABCDEF").status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -204,22 +204,22 @@ async def other_client(person: Person) -> Any:
 
 
 def test_links_of_a_doctype_are_listed_in_pages_with_their_codes(server: RunningServer) -> None:
-    pat = server.add("pat")
-    made = {link(pat, {"t": rule(f"v{n}")})["id"] for n in range(5)}
-    link(pat, {"o": rule(type="io.cozy.contacts")}, token=pat.token("io.cozy.contacts"))
+    carol3 = server.add("carol3")
+    made = {link(carol3, {"t": rule(f"v{n}")})["id"] for n in range(5)}
+    link(carol3, {"o": rule(type="io.cozy.contacts")}, token=carol3.token("io.cozy.contacts"))
     seen: list[str] = []
     url = f"/permissions/doctype/{TESTS}/shared-by-link?page[limit]=2"
     while url:
-        page = pat.get(url, TESTS).json()
+        page = carol3.get(url, TESTS).json()
         assert all(one["attributes"]["codes"] for one in page["data"])
         seen += [one["id"] for one in page["data"]]
         url = page["links"].get("next", "")
     assert len(seen) == 5
     assert set(seen) == made
     for scope in (f"{TESTS}:POST", f"{TESTS}:GET:a", "io.cozy.contacts"):
-        assert pat.get(f"/permissions/doctype/{TESTS}/shared-by-link", scope).status_code == 403
+        assert carol3.get(f"/permissions/doctype/{TESTS}/shared-by-link", scope).status_code == 403
     for query in ("page[limit]=x", "page[cursor]=x"):
-        assert pat.get(f"/permissions/doctype/{TESTS}/sharedByLink?{query}", TESTS).status_code == 422
+        assert carol3.get(f"/permissions/doctype/{TESTS}/sharedByLink?{query}", TESTS).status_code == 422
 
 
 def test_one_may_ask_which_documents_have_a_link(alice: Person) -> None:
@@ -246,15 +246,15 @@ def test_rules_are_added_replaced_and_removed_by_title(alice: Person) -> None:
 
 
 def test_codes_are_kept_or_removed_and_never_chosen(alice: Person) -> None:
-    made = link(alice, params={"codes": "bob,jane"})
+    made = link(alice, params={"codes": "bob,bob2"})
     codes = made["attributes"]["codes"]
     foreign = link(alice, params={"codes": "x"})["attributes"]["codes"]["x"]
     for chosen in ({"weak": "1234"}, {"copy": foreign}, {"bob": 3}):
         assert change(alice, made["id"], codes=chosen).status_code == 422
-    left = change(alice, made["id"], codes={"jane": codes["jane"]}).json()["data"]["attributes"]
-    assert set(left["codes"]) == set(left["shortcodes"]) == {"jane"}
+    left = change(alice, made["id"], codes={"bob2": codes["bob2"]}).json()["data"]["attributes"]
+    assert set(left["codes"]) == set(left["shortcodes"]) == {"bob2"}
     assert not opens(alice, codes["bob"])
-    assert opens(alice, codes["jane"])
+    assert opens(alice, codes["bob2"])
     assert opens(alice, foreign)
 
 
@@ -401,7 +401,7 @@ def test_an_unknown_or_expired_link_has_no_password(alice: Person) -> None:
 
 
 def test_a_code_is_nothing_on_another_instance(alice: Person, server: RunningServer) -> None:
-    quinn = server.add("quinn")
+    bob3 = server.add("bob3")
     made = link(alice, params={"codes": "c"})["attributes"]
-    assert quinn.get("/permissions/self", token=made["codes"]["c"]).status_code == 400
-    assert quinn.get("/permissions/self", token=made["shortcodes"]["c"]).status_code == 403
+    assert bob3.get("/permissions/self", token=made["codes"]["c"]).status_code == 400
+    assert bob3.get("/permissions/self", token=made["shortcodes"]["c"]).status_code == 403

@@ -57,66 +57,68 @@ def test_the_settings_have_the_shape_of_the_wire(alice: Person) -> None:
 
 
 def test_the_holder_of_a_link_is_told_whose_place_it_is_and_nothing_private(server: RunningServer) -> None:
-    olga = server.add("olga", passphrase="cozy", settings={"color": "red"}, phone="+33", uuid="u-1")
+    bob2 = server.add("bob2", passphrase="cozy", settings={"color": "red"}, phone="+33", uuid="u-1")
     rules = {"x": {"type": "io.cozy.tests", "verbs": ["GET"], "values": ["1"]}}
     body = {"data": {"attributes": {"permissions": rules}}}
-    made = olga.post("/permissions?codes=code", "io.cozy.tests", json_body=body).json()["data"]["attributes"]
+    made = bob2.post("/permissions?codes=code", "io.cozy.tests", json_body=body).json()["data"]["attributes"]
     for code in (made["codes"]["code"], made["shortcodes"]["code"]):
-        shown = olga.get("/settings/instance", token=code).json()["data"]["attributes"]
-        assert (shown["public_name"], shown["locale"], shown["default_redirection"]) == ("Olga", "en", "home/")
+        shown = bob2.get("/settings/instance", token=code).json()["data"]["attributes"]
+        assert (shown["public_name"], shown["locale"], shown["default_redirection"]) == ("Bob2", "en", "home/")
         assert not {"email", "pending_email", "phone", "recovery_email", "uuid", "oidc_id", "color"} & shown.keys()
-    assert read(olga)["attributes"]["email"] == "olga@example.com", "the owner's own clients are told everything"
+    assert read(bob2)["attributes"]["email"] == "bob2@example.com", "the owner's own clients are told everything"
 
 
 def test_terms_that_wait_too_long_for_a_signature_close_the_api(server: RunningServer) -> None:
-    tom = server.add("tom", passphrase="cozy", tos="1.0.0-20200101", tos_latest="2.0.0-20200301")
-    refused = tom.get("/data/io.cozy.tests/_all_docs", "io.cozy.tests")
+    alice2 = server.add("alice2", passphrase="cozy", tos="1.0.0-20200101", tos_latest="2.0.0-20200301")
+    refused = alice2.get("/data/io.cozy.tests/_all_docs", "io.cozy.tests")
     assert refused.status_code == 402
     assert [(one["status"], one["code"]) for one in refused.json()] == [("402", "tos-updated")]
-    assert tom.get("/files/io.cozy.files.root-dir", "io.cozy.files").status_code == 402
-    assert tom.get("/auth/login").status_code == 200, "one can log in"
-    assert tom.get("/settings/warnings", SCOPE).status_code == 402
-    assert tom.put("/settings/instance/sign_tos", SCOPE).status_code == 204
-    assert tom.get("/files/io.cozy.files.root-dir", "io.cozy.files").status_code == 200
-    assert tom.get("/settings/warnings", SCOPE).status_code == 404
+    assert alice2.get("/files/io.cozy.files.root-dir", "io.cozy.files").status_code == 402
+    assert alice2.get("/auth/login").status_code == 200, "one can log in"
+    assert alice2.get("/settings/warnings", SCOPE).status_code == 402
+    assert alice2.put("/settings/instance/sign_tos", SCOPE).status_code == 204
+    assert alice2.get("/files/io.cozy.files.root-dir", "io.cozy.files").status_code == 200
+    assert alice2.get("/settings/warnings", SCOPE).status_code == 404
 
 
 @pytest.mark.parametrize("latest", ["2.0.0", "2.0.0-29990101", "2.0.0-nodate"])
 def test_terms_without_a_past_date_are_only_told(server: RunningServer, latest: str) -> None:
-    name = "tim" + "".join(letter for letter in latest if letter.isalnum())
-    tim = server.add(name, passphrase="cozy", tos="1.0.0-20200101", tos_latest=latest)
-    assert tim.get("/files/io.cozy.files.root-dir", "io.cozy.files").status_code == 200
-    assert tim.get("/settings/warnings", SCOPE).status_code == 402
+    name = "carol3" + "".join(letter for letter in latest if letter.isalnum())
+    carol3 = server.add(name, passphrase="cozy", tos="1.0.0-20200101", tos_latest=latest)
+    assert carol3.get("/files/io.cozy.files.root-dir", "io.cozy.files").status_code == 200
+    assert carol3.get("/settings/warnings", SCOPE).status_code == 402
 
 
 def test_settings_are_replaced_and_what_belongs_to_the_instance_is_lifted(server: RunningServer) -> None:
-    ruth = server.add("ruth", timezone="Europe/Paris", settings={"color": "red"})
-    data = read(ruth)
+    bob3 = server.add("bob3", timezone="Europe/Paris", settings={"color": "red"})
+    data = read(bob3)
     assert data["attributes"]["tz"] == "Europe/Paris"
-    answer = write(ruth, data, locale="fr", public_name="Ruth R.", email="thief@example.com", uuid="stolen",
+    answer = write(bob3, data, locale="fr", public_name="Bob3 R.", email="thief@example.com", uuid="stolen",
                    auth_mode="two_factor_mail", onboarding_finished=True, color=None, mine={"a": [1]})  # fmt: skip
     assert answer.status_code == 200
     got = answer.json()["data"]["attributes"]
-    assert (got["locale"], got["public_name"], got["mine"]) == ("fr", "Ruth R.", {"a": [1]})
-    assert (got["email"], got["uuid"], got["auth_mode"]) == ("ruth@example.com", "", "basic")
-    assert ruth.instance.locale == "fr"
-    assert ruth.instance.doc.onboarding_finished is False
-    assert write(ruth, data, public_name="late").status_code == 409, "an old revision changes nothing"
-    again = read(ruth)
-    assert write(ruth, again).json()["data"]["meta"] == again["meta"], "nothing changed, nothing written"
-    assert ruth.put("/settings/instance", "io.cozy.settings:GET", json_body={"data": again}).status_code == 403
-    assert ruth.put("/settings/instance", SCOPE, content=b"{").status_code == 400
+    assert (got["locale"], got["public_name"], got["mine"]) == ("fr", "Bob3 R.", {"a": [1]})
+    assert (got["email"], got["uuid"], got["auth_mode"]) == ("bob3@example.com", "", "basic")
+    assert bob3.instance.locale == "fr"
+    assert bob3.instance.doc.onboarding_finished is False
+    assert write(bob3, data, public_name="late").status_code == 409, "an old revision changes nothing"
+    again = read(bob3)
+    assert write(bob3, again).json()["data"]["meta"] == again["meta"], "nothing changed, nothing written"
+    assert bob3.put("/settings/instance", "io.cozy.settings:GET", json_body={"data": again}).status_code == 403
+    assert bob3.put("/settings/instance", SCOPE, content=b"{").status_code == 400
 
 
 def test_the_operator_may_set_more(server: RunningServer) -> None:
-    sam = server.add("sam")
-    answer = write(sam, read(sam), cli(sam), uuid="u1", tos="20260101", email="new@example.com", context="beta")
+    alice3 = server.add("alice3")
+    answer = write(
+        alice3, read(alice3), cli(alice3), uuid="u1", tos="20260101", email="new@example.com", context="beta"
+    )
     got = answer.json()["data"]["attributes"]
     assert (got["uuid"], got["tos"], got["email"], got["context"]) == (
         "u1", "1.0.0-20260101", "new@example.com", "beta",
     )  # fmt: skip
-    assert write(sam, read(sam), cli(sam), locale=3).status_code == 400
-    assert write(sam, read(sam), cli(sam), auth_mode="magic").status_code == 400
+    assert write(alice3, read(alice3), cli(alice3), locale=3).status_code == 400
+    assert write(alice3, read(alice3), cli(alice3), auth_mode="magic").status_code == 400
 
 
 def test_small_settings_routes_answer_any_token(alice: Person, server: RunningServer) -> None:
@@ -153,8 +155,8 @@ def test_sessions_are_listed_for_who_may_see_them(alice: Person) -> None:
 
 
 def test_another_mail_address_is_confirmed_from_its_mailbox(server: RunningServer) -> None:
-    uma = server.add("uma", passphrase="cozy")
-    right = hashed("cozy", uma.domain)
+    carol4 = server.add("carol4", passphrase="cozy")
+    right = hashed("cozy", carol4.domain)
     refused: list[dict[str, str]] = [
         {"email": "new@example.com"},
         {"passphrase": "x", "email": "new@example.com"},
@@ -162,21 +164,21 @@ def test_another_mail_address_is_confirmed_from_its_mailbox(server: RunningServe
         {"passphrase": right},
     ]
     for bad in refused:
-        assert uma.post("/settings/email", SCOPE, json_body=bad).status_code == 400
+        assert carol4.post("/settings/email", SCOPE, json_body=bad).status_code == 400
     body = {"passphrase": right, "email": "new@example.com"}
-    assert uma.post("/settings/email", SCOPE, json_body=body).status_code == 204
-    assert read(uma)["attributes"]["pending_email"] == "new@example.com"
-    records = server.do(lambda _: uma.instance.store.read(lambda view: view.records(LETTERS)))
+    assert carol4.post("/settings/email", SCOPE, json_body=body).status_code == 204
+    assert read(carol4)["attributes"]["pending_email"] == "new@example.com"
+    records = server.do(lambda _: carol4.instance.store.read(lambda view: view.records(LETTERS)))
     letter = next(one.body for one in records if one.body["template_name"] == "update_email")
     assert letter["mode"] == "pending"
     link = letter["template_values"]["EmailUpdateLink"]
-    browser = Browser(uma)
+    browser = Browser(carol4)
     assert browser.get(link).status_code == 303, "the link alone is not enough"
     browser.login()
     confirmed = browser.get(link)
     assert confirmed.status_code == 307
-    assert read(uma)["attributes"]["email"] == "new@example.com"
-    assert "pending_email" not in read(uma)["attributes"]
+    assert read(carol4)["attributes"]["email"] == "new@example.com"
+    assert "pending_email" not in read(carol4)["attributes"]
     assert browser.get(link).status_code == 400, "a link works once"
 
 
@@ -240,11 +242,11 @@ def test_every_text_exists_in_both_languages() -> None:
 
 
 def test_pages_speak_the_language_of_the_instance(server: RunningServer) -> None:
-    vic = server.add("vic", passphrase="cozy", locale="fr")
-    page = Browser(vic).get("/auth/login").text
+    bob4 = server.add("bob4", passphrase="cozy", locale="fr")
+    page = Browser(bob4).get("/auth/login").text
     assert '<html lang="fr">' in page
     assert "Se connecter" in page
-    assert "Le mot de passe saisi est incorrect" in Browser(vic).login("x").text
+    assert "Le mot de passe saisi est incorrect" in Browser(bob4).login("x").text
 
 
 def test_flags_of_a_context_can_be_for_a_part_of_the_instances(tmp_path: Path) -> None:

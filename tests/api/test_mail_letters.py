@@ -126,7 +126,7 @@ def test_a_mail_is_written_in_the_language_of_the_sender_or_the_one_asked_for() 
 
 
 def test_values_cannot_break_out_of_the_html_or_the_headers() -> None:
-    evil = '<script>alert("x")</script>\r\nBcc: eve@example.org'
+    evil = '<script>alert("x")</script>\r\nBcc: bob2@example.org'
     values = {**INVITATION, "SharerPublicName": evil, "Description": evil, "TitleType": "{SharerEmail.__class__}"}
     message = sent(invitation(template_values=values, to=[{"name": evil, "email": "bob@example.org"}]))
     assert "Bcc" not in message
@@ -164,11 +164,11 @@ def test_a_code_is_shown_but_not_in_the_subject() -> None:
         ("noreply", "Alice <alice@example.org>", "Inglenook <noreply@alice.example>"),
         ("campaign", "Alice <alice@example.org>", "Inglenook <noreply@alice.example>"),
         ("pending", "Alice <new@example.org>", "Inglenook <noreply@alice.example>"),
-        ("from", "Eve <eve@example.org>", "Alice <noreply@alice.example>"),
+        ("from", "Bob2 <bob2@example.org>", "Alice <noreply@alice.example>"),
     ],
 )
 def test_the_mode_decides_who_writes_to_whom(mode: str, to: str, sender: str) -> None:
-    message = sent({"mode": mode, "to": [{"name": "Eve", "email": "eve@example.org"}], "subject": "Hi", "parts": []})
+    message = sent({"mode": mode, "to": [{"name": "Bob2", "email": "bob2@example.org"}], "subject": "Hi", "parts": []})
     assert (message["To"], message["From"]) == (to, sender)
 
 

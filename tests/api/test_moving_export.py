@@ -171,18 +171,18 @@ def test_asking_needs_the_right_and_has_a_limit(server: RunningServer) -> None:
 
 
 def test_a_new_export_ends_the_one_before(server: RunningServer) -> None:
-    dave = server.add("bob", passphrase="cozy")
-    assert ask(dave) == 201
-    first = wait_for_link(dave, 0)
-    assert ask(dave, with_doctypes=["io.cozy.contacts"]) == 201
-    second = wait_for_link(dave, 1)
+    bob2 = server.add("bob", passphrase="cozy")
+    assert ask(bob2) == 201
+    first = wait_for_link(bob2, 0)
+    assert ask(bob2, with_doctypes=["io.cozy.contacts"]) == 201
+    second = wait_for_link(bob2, 1)
     deadline = time.monotonic() + 30
-    while (gone := dave.get(f"/move/exports/{first}")).status_code != 404:
+    while (gone := bob2.get(f"/move/exports/{first}")).status_code != 404:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert gone.text == "exports: has expired"
-    assert dave.get(f"/move/exports/data/{first}").status_code == 404
-    with zipfile.ZipFile(io.BytesIO(dave.get(f"/move/exports/data/{second}").content)) as archive:
+    assert bob2.get(f"/move/exports/data/{first}").status_code == 404
+    with zipfile.ZipFile(io.BytesIO(bob2.get(f"/move/exports/data/{second}").content)) as archive:
         folders = {name.split("/")[2] for name in archive.namelist() if name.startswith("My Cozy/Data/")}
         assert folders == {"instance.json", "io.cozy.contacts"}
 

@@ -69,24 +69,24 @@ def test_everything_comes_in_beside_what_is_there(server: RunningServer, furnish
 def test_what_is_other_stays_and_a_file_comes_in_as_a_copy(
     server: RunningServer, furnished: Person, packed: Path, tmp_path: Path
 ) -> None:
-    dora = server.add("mergedora", passphrase="cozy")
-    add(dora, packed)
-    there = state(dora)
+    bob2 = server.add("mergedora", passphrase="cozy")
+    add(bob2, packed)
+    there = state(bob2)
     name = next(path for path in there if path.endswith("/tagged.txt"))
-    changed = dora.put(f"/files/{there[name]['id']}", FILES, content=b"changed by dora")
+    changed = bob2.put(f"/files/{there[name]['id']}", FILES, content=b"changed by bob2")
     assert changed.status_code == 200, changed.text
-    bobs = next(contact for contact in contacts(dora) if contact.get("fullname") == "Bob")
+    bobs = next(contact for contact in contacts(bob2) if contact.get("fullname") == "Bob")
     path = f"/data/{CONTACTS}/{bobs['_id']}"
-    assert dora.put(path, CONTACTS, json_body={**bobs, "note": "changed"}).status_code == 200
+    assert bob2.put(path, CONTACTS, json_body={**bobs, "note": "changed"}).status_code == 200
 
-    summary = add(dora, packed)
-    after = state(dora)
+    summary = add(bob2, packed)
+    after = state(bob2)
     copies = [path for path in after if "tagged" in path and path != name and path.startswith(f"{FILES} ")]
     assert len(copies) == 1
     assert copies[0].endswith("/tagged (2).txt")
     assert after[copies[0]]["sha256"] == there[name]["sha256"]
     assert after[name]["sha256"] != there[name]["sha256"]
-    assert dora.get(path, CONTACTS).json()["note"] == "changed"
+    assert bob2.get(path, CONTACTS).json()["note"] == "changed"
     assert [remark.id for remark in summary.remarks] == [bobs["_id"]]
     assert summary.state == "done_with_warnings"
 
@@ -94,12 +94,12 @@ def test_what_is_other_stays_and_a_file_comes_in_as_a_copy(
 def test_folders_of_the_same_place_are_one_and_names_that_are_taken_get_a_mark(
     server: RunningServer, furnished: Person, packed: Path
 ) -> None:
-    erin = server.add("mergeerin", passphrase="cozy")
-    made = erin.post(f"/files/{ROOT}", FILES, params={"Type": "directory", "Name": "Documénts"}).json()["data"]["id"]
-    upload(erin, made, "tagged.txt", b"another content")
-    upload(erin, made, "run.sh", b"#!/bin/sh")
-    add(erin, packed)
-    after = state(erin)
+    alice2 = server.add("mergeerin", passphrase="cozy")
+    made = alice2.post(f"/files/{ROOT}", FILES, params={"Type": "directory", "Name": "Documénts"}).json()["data"]["id"]
+    upload(alice2, made, "tagged.txt", b"another content")
+    upload(alice2, made, "run.sh", b"#!/bin/sh")
+    add(alice2, packed)
+    after = state(alice2)
     below = sorted(
         path.removeprefix(f"{FILES} /Documénts/") for path in after if path.startswith(f"{FILES} /Documénts/")
     )
@@ -112,20 +112,20 @@ def test_folders_of_the_same_place_are_one_and_names_that_are_taken_get_a_mark(
 def test_what_has_no_room_is_told_and_a_damaged_archive_changes_nothing(
     server: RunningServer, packed: Path, tmp_path: Path
 ) -> None:
-    frank = server.add("mergefrank", passphrase="cozy", disk_quota=100_000)
-    summary = add(frank, packed)
+    carol3 = server.add("mergefrank", passphrase="cozy", disk_quota=100_000)
+    summary = add(carol3, packed)
     assert any("quota" in remark.reason for remark in summary.remarks)
-    assert any(path.endswith("/hello.txt") for path in state(frank)), "the rest came in"
+    assert any(path.endswith("/hello.txt") for path in state(carol3)), "the rest came in"
 
     bad = tmp_path / "bad.zip"
     bad.write_bytes(
         rewritten(packed.read_bytes(), lambda name, data: (name, data + b"!" if "/Files/" in name else data))
     )
-    grace = server.add("mergegrace", passphrase="cozy")
-    before = state(grace)
+    bob3 = server.add("mergegrace", passphrase="cozy")
+    before = state(bob3)
     with pytest.raises(importing.DomainError, match="damaged"):
-        add(grace, bad)
-    assert state(grace) == before
+        add(bob3, bad)
+    assert state(bob3) == before
 
 
 def contacts(person: Person) -> list[dict[str, Any]]:

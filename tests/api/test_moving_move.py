@@ -159,7 +159,7 @@ def test_a_move_that_cannot_be_done_is_undone_on_both_sides(server: RunningServe
 
 
 def test_requests_of_a_wizard_are_checked(server: RunningServer, elsewhere: RunningServer) -> None:
-    source = server.add("dora", passphrase="cozy")
+    source = server.add("bob2", passphrase="cozy")
     assert source.get("/move/authorize?state=x&redirect_uri=https://m.example/").status_code == 303
     cookie = logged_in(source)
     for bad in ("javascript:alert(1)", "ftp://m.example/", ""):
@@ -173,7 +173,7 @@ def test_requests_of_a_wizard_are_checked(server: RunningServer, elsewhere: Runn
 
 
 def test_nobody_but_the_move_ends_it(server: RunningServer) -> None:
-    source = server.add("eve", passphrase="cozy")
+    source = server.add("alice2", passphrase="cozy")
     right = f"{IMPORTS}:POST"
     assert source.post("/move/finalize").status_code == 401
     assert source.post("/move/finalize", right).status_code == 409
@@ -194,7 +194,7 @@ def test_nobody_but_the_move_ends_it(server: RunningServer) -> None:
 
 
 def test_an_instance_that_moves_away_can_be_read_but_not_changed(server: RunningServer) -> None:
-    source = server.add("frank", passphrase="cozy")
+    source = server.add("carol3", passphrase="cozy")
 
     def set_moving(moving: bool) -> None:
         server.do(
@@ -215,8 +215,8 @@ def test_an_instance_that_moves_away_can_be_read_but_not_changed(server: Running
 
 
 def test_a_move_without_a_wizard(server: RunningServer, elsewhere: RunningServer) -> None:
-    source = server.add("gina", passphrase="cozy", email="gina@example.com")
-    target = elsewhere.add("gina", passphrase="other", email="gina@example.com")
+    source = server.add("bob3", passphrase="cozy", email="bob3@example.com")
+    target = elsewhere.add("bob3", passphrase="other", email="bob3@example.com")
     upload(source, ROOT, "a.txt", b"a")
     here, there = logged_in(source), logged_in(target)
     assert source.get("/move/start").status_code == 303

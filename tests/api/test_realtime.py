@@ -283,10 +283,10 @@ async def test_who_listens_to_data_that_an_import_replaces_is_told_to_come_again
 
 
 async def test_who_listens_to_an_instance_that_is_deleted_is_told(server: RunningServer) -> None:
-    dora = server.add("dora", passphrase="cozy")
-    async with ear(dora, dora.token(TESTS)) as listener:
+    bob2 = server.add("bob2", passphrase="cozy")
+    async with ear(bob2, bob2.token(TESTS)) as listener:
         await listener.subscribe(TESTS)
         await listener.settle()
-        await asyncio.to_thread(server.do, lambda runtime: runtime.instances.destroy(dora.instance))
+        await asyncio.to_thread(server.do, lambda runtime: runtime.instances.destroy(bob2.instance))
         message = await listener.socket.receive(timeout=PATIENCE)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)

@@ -12,9 +12,9 @@ from tests.api.sharing_town import (
     Body,
     Scripted,
     Town,
+    carol2,
     contact,
     create,
-    fay,
     people,
     rule,
     share,
@@ -24,11 +24,11 @@ from tests.api.sharing_town import (
 )
 from tests.api.test_realtime import Ear, ear
 
-__all__ = ["fay", "town"]
+__all__ = ["carol2", "town"]
 
 pytestmark = pytest.mark.anyio
 STATUS = "io.cozy.sharings.status"
-SECRETS = ("credentials", "xor_key", "a-token", "r-token", "fay-client")
+SECRETS = ("credentials", "xor_key", "a-token", "r-token", "carol2-client")
 
 
 @pytest.fixture
@@ -46,23 +46,23 @@ async def heard(listener: Ear, state: str) -> Body:
             return payload["doc"]
 
 
-async def test_the_status_of_a_sharing_is_told_while_it_changes(town: Town, fay: Scripted) -> None:
+async def test_the_status_of_a_sharing_is_told_while_it_changes(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     run = asyncio.to_thread
     id = await run(create, alice, TESTS, {"text": "hello"})
-    invited = await run(contact, alice, "fay", email=fay.email, url=fay.url)
+    invited = await run(contact, alice, "carol2", email=carol2.email, url=carol2.url)
     sharing = await run(share, alice, people(invited), [rule(id)])
     async with ear(alice, alice.token(TESTS)) as listener:
         await listener.subscribe(STATUS, sharing)
         await listener.settle()
-        await run(fay.join, alice, sharing)
+        await run(carol2.join, alice, sharing)
         settled = await heard(listener, "up_to_date")
-        assert (settled["_id"], settled["members"][1]["name"]) == (sharing, "fay")
-        fay.on("POST", f"/sharings/{sharing}/", (503, None))
+        assert (settled["_id"], settled["members"][1]["name"]) == (sharing, "carol2")
+        carol2.on("POST", f"/sharings/{sharing}/", (503, None))
         await run(update, alice, TESTS, id, text="changed")
         away = await heard(listener, "unreachable")
         assert away["members"][1]["pending"]["documents"] == 1
-        fay.script.clear()
+        carol2.script.clear()
         answer = await run(alice.post, f"/sharings/{sharing}/recipients/1/retry", *ALL)
         assert answer.status_code == 204
         await heard(listener, "up_to_date")
@@ -70,7 +70,7 @@ async def test_the_status_of_a_sharing_is_told_while_it_changes(town: Town, fay:
 
 async def test_nobody_listens_to_the_status_of_what_he_may_not_read(town: Town) -> None:
     alice = town.alice
-    sharing = await asyncio.to_thread(share, alice, people(await asyncio.to_thread(contact, alice, "gina")))
+    sharing = await asyncio.to_thread(share, alice, people(await asyncio.to_thread(contact, alice, "bob2")))
     async with ear(alice, alice.token("io.cozy.contacts")) as listener:
         await listener.subscribe(STATUS, sharing)
         assert (await listener.hear())["payload"]["status"] == "403 Forbidden"
@@ -78,17 +78,17 @@ async def test_nobody_listens_to_the_status_of_what_he_may_not_read(town: Town) 
         assert (await listener.hear())["payload"]["status"] == "403 Forbidden"
 
 
-async def test_the_events_of_a_sharing_carry_no_secret(town: Town, fay: Scripted) -> None:
+async def test_the_events_of_a_sharing_carry_no_secret(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     run = asyncio.to_thread
     async with ear(alice, alice.token("io.cozy.sharings")) as listener:
         await listener.subscribe("io.cozy.sharings")
         await listener.settle()
-        invited = await run(contact, alice, "fay", email=fay.email, url=fay.url)
+        invited = await run(contact, alice, "carol2", email=carol2.email, url=carol2.url)
         sharing = await run(share, alice, people(invited))
         created = await listener.hear()
         assert (created["event"], created["payload"]["id"]) == ("CREATED", sharing)
-        await run(fay.join, alice, sharing)
+        await run(carol2.join, alice, sharing)
         state = await run(state_of, alice, sharing)
         answer = await run(alice.delete, f"/sharings/{sharing}/recipients", *ALL)
         assert answer.status_code == 204

@@ -10,9 +10,9 @@ from tests.api.sharing_town import (
     Body,
     Scripted,
     Town,
+    carol2,
     contact,
     eventually,
-    fay,
     folder,
     join,
     mail_to,
@@ -23,7 +23,7 @@ from tests.api.sharing_town import (
 )
 from tests.servers import Person, RunningServer
 
-__all__ = ["fay"]
+__all__ = ["carol2"]
 
 NOTICES = "io.cozy.notifications"
 
@@ -57,13 +57,13 @@ def upload(person: Person, name: str, parent: str) -> str:
     return sent.json()["data"]["id"]
 
 
-def test_a_new_file_is_told_once_with_a_link(town: Town, fay: Scripted) -> None:
+def test_a_new_file_is_told_once_with_a_link(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     root = folder(alice, "Watched", "before.txt")
-    invited = contact(alice, "fay", email=fay.email, url=fay.url)
+    invited = contact(alice, "carol2", email=carol2.email, url=carol2.url)
     sharing = share(alice, people(invited), [rule(root, doctype="io.cozy.files")], description="Watched")
     upload(alice, "nobody takes part yet.txt", root)
-    fay.join(alice, sharing)
+    carol2.join(alice, sharing)
     id = upload(alice, "news.txt", root)
     upload(alice, "elsewhere.txt", "io.cozy.files.root-dir")
     made = alice.post(f"/files/{root}?Type=directory&Name=Sub", *ALL).json()["data"]["id"]

@@ -12,9 +12,9 @@ from tests.api.sharing_town import (
     add,
     attributes,
     by_path,
+    carol2,
     contact,
     eventually,
-    fay,
     group,
     join,
     mail_to,
@@ -30,7 +30,7 @@ from tests.browser_forms import Browser, fields
 
 from inglenook.sharing.discovery import normal_address
 
-__all__ = ["fay", "town"]
+__all__ = ["carol2", "town"]
 
 
 def test_two_servers_agree_and_the_document_arrives(town: Town) -> None:
@@ -45,29 +45,29 @@ def test_two_servers_agree_and_the_document_arrives(town: Town) -> None:
     eventually(lambda: town.bob.get(f"/data/io.cozy.tests/{id}", *ALL).status_code == 200)
 
 
-def test_a_state_works_for_the_server_that_used_it_and_for_nobody_else(town: Town, fay: Scripted) -> None:
+def test_a_state_works_for_the_server_that_used_it_and_for_nobody_else(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = share(alice, people(contact(alice, "fay", url=fay.url)))
+    sharing = share(alice, people(contact(alice, "carol2", url=carol2.url)))
     state = state_of(alice, sharing)
-    first = fay.answer(alice, sharing, state).json()["data"]["attributes"]
-    again = fay.answer(alice, sharing, state)
+    first = carol2.answer(alice, sharing, state).json()["data"]["attributes"]
+    again = carol2.answer(alice, sharing, state)
     assert again.status_code == 200, "the first reply may have been lost"
     token = again.json()["data"]["attributes"]["access_token"]["access_token"]
     assert token != first["access_token"]["access_token"]
     push = f"/sharings/{sharing}/_bulk_docs"
     assert alice.post(push, token=first["access_token"]["access_token"], json_body={}).status_code == 400
     assert alice.post(push, token=token, json_body={}).status_code == 200
-    fay.on("POST", "^/auth/access_token$", (400, {"error": "the client must be registered"}))
-    assert fay.answer(alice, sharing, state).status_code == 404, "fay's server did not issue these credentials"
+    carol2.on("POST", "^/auth/access_token$", (400, {"error": "the client must be registered"}))
+    assert carol2.answer(alice, sharing, state).status_code == 404, "carol2's server did not issue these credentials"
     assert alice.post(push, token=token, json_body={}).status_code == 200
 
 
 def test_somebody_invited_again_has_two_links_that_work(town: Town) -> None:
     alice = town.alice
-    dave = contact(alice, "dave-twice")
-    sharing = share(alice, people(dave))
+    bob2 = contact(alice, "bob2-twice")
+    sharing = share(alice, people(bob2))
     first = state_of(alice, sharing)
-    assert add(alice, sharing, people(dave)).status_code == 200
+    assert add(alice, sharing, people(bob2)).status_code == 200
     second = state_of(alice, sharing)
     assert first != second
     assert len(attributes(alice, sharing)["members"]) == 2
@@ -115,22 +115,22 @@ def test_addresses_are_understood(typed: str, domain: str, meant: str) -> None:
     assert normal_address(typed, domain) == meant
 
 
-def test_a_request_cannot_be_replaced_by_another_server(town: Town, fay: Scripted) -> None:
+def test_a_request_cannot_be_replaced_by_another_server(town: Town, carol2: Scripted) -> None:
     bob = town.bob
-    assert fay.invites(bob, "request-of-fay", "Mine").status_code == 201
-    mallory = Scripted("mallory")
+    assert carol2.invites(bob, "request-of-carol2", "Mine").status_code == 201
+    alice2 = Scripted("alice2")
     try:
-        assert mallory.invites(bob, "request-of-fay", "Hacked").status_code == 409
+        assert alice2.invites(bob, "request-of-carol2", "Hacked").status_code == 409
     finally:
-        mallory.stop()
-    assert attributes(bob, "request-of-fay")["description"] == "Mine"
-    assert fay.invites(bob, "request-of-fay", "Better").status_code == 201
+        alice2.stop()
+    assert attributes(bob, "request-of-carol2")["description"] == "Mine"
+    assert carol2.invites(bob, "request-of-carol2", "Better").status_code == 201
 
 
-def test_what_has_ended_may_come_again_from_the_new_address_of_its_owner(town: Town, fay: Scripted) -> None:
+def test_what_has_ended_may_come_again_from_the_new_address_of_its_owner(town: Town, carol2: Scripted) -> None:
     bob = town.bob
-    token = fay.shares(bob, "ended-and-moved")
-    moved = Scripted("fay-elsewhere")
+    token = carol2.shares(bob, "ended-and-moved")
+    moved = Scripted("carol2-elsewhere")
     assert moved.invites(bob, "ended-and-moved").status_code == 409
     bearer = {"Authorization": f"Bearer {token}"}
     assert bob.delete("/sharings/ended-and-moved", headers=bearer).status_code == 204
@@ -139,17 +139,17 @@ def test_what_has_ended_may_come_again_from_the_new_address_of_its_owner(town: T
     moved.stop()
 
 
-def test_the_answer_to_a_request_tells_nothing_of_the_address_book(town: Town, fay: Scripted) -> None:
-    contact(town.bob, "My secret nickname", email=fay.email)
-    shown = fay.invites(town.bob, "request-with-name")
+def test_the_answer_to_a_request_tells_nothing_of_the_address_book(town: Town, carol2: Scripted) -> None:
+    contact(town.bob, "My secret nickname", email=carol2.email)
+    shown = carol2.invites(town.bob, "request-with-name")
     assert "nickname" not in shown.text
     assert attributes(town.bob, "request-with-name")["members"][0]["name"] == "My secret nickname"
 
 
 @pytest.mark.parametrize("description", ["Accounts 2025/2026", "two\nlines", "x" * 400, ""])
-def test_any_description_gives_a_shortcut(town: Town, fay: Scripted, description: str) -> None:
+def test_any_description_gives_a_shortcut(town: Town, carol2: Scripted, description: str) -> None:
     sharing = f"description-{len(description)}"
-    assert fay.invites(town.bob, sharing, description).status_code == 201
+    assert carol2.invites(town.bob, sharing, description).status_code == 201
     shortcut = attributes(town.bob, sharing)["shortcut_id"]
     name = town.bob.get(f"/files/{shortcut}", *ALL).json()["data"]["attributes"]["name"]
     assert name.endswith(".url")
@@ -157,35 +157,35 @@ def test_any_description_gives_a_shortcut(town: Town, fay: Scripted, description
     assert len(name.encode()) <= 255
 
 
-def test_a_shortcut_is_counted_until_it_is_opened(town: Town, fay: Scripted) -> None:
+def test_a_shortcut_is_counted_until_it_is_opened(town: Town, carol2: Scripted) -> None:
     carol = town.carol
     count = lambda: carol.get("/sharings/news", *ALL).json()["meta"]["count"]  # noqa: E731
     before = count()
     for name in ("news-1", "news-2"):
-        assert fay.invites(carol, name, "Same name").status_code == 201
+        assert carol2.invites(carol, name, "Same name").status_code == 201
     assert count() == before + 2
     names = {attributes(carol, name)["shortcut_id"] for name in ("news-1", "news-2")}
     assert by_path(carol, "/Inbox of sharings/Same name.url")
     assert by_path(carol, "/Inbox of sharings/Same name.url (2)")
     for id in names:
         opened = carol.get(f"/shortcuts/{id}", *ALL, headers={"Accept": JSONAPI})
-        assert opened.json()["data"]["attributes"]["url"].startswith(fay.url)
+        assert opened.json()["data"]["attributes"]["url"].startswith(carol2.url)
     assert count() == before
     sent = carol.get(f"/shortcuts/{names.pop()}", *ALL)
     assert sent.status_code == 303
-    assert sent.headers["location"].startswith(fay.url)
-    assert fay.url in mail_to(carol, "carol@example.com", count=2)
+    assert sent.headers["location"].startswith(carol2.url)
+    assert carol2.url in mail_to(carol, "carol@example.com", count=2)
 
 
-def test_a_page_that_runs_code_is_no_shortcut(town: Town, fay: Scripted) -> None:
+def test_a_page_that_runs_code_is_no_shortcut(town: Town, carol2: Scripted) -> None:
     body = {"data": {"id": "evil", "attributes": {"rules": [], "members": []}}}
     answer = town.bob.put("/sharings/evil?shortcut=true&url=javascript:alert(1)", json_body=body)
     assert 400 <= answer.status_code < 500
 
 
-def test_consent_is_asked_from_the_right_person_only(town: Town, fay: Scripted) -> None:
+def test_consent_is_asked_from_the_right_person_only(town: Town, carol2: Scripted) -> None:
     bob = town.bob
-    assert fay.invites(bob, "consent").status_code == 201
+    assert carol2.invites(bob, "consent").status_code == 201
     stranger = Browser(bob)
     where = "/auth/authorize/sharing?sharing_id=consent&state=s"
     login = stranger.get(where)
@@ -196,25 +196,25 @@ def test_consent_is_asked_from_the_right_person_only(town: Town, fay: Scripted) 
     owner.login()
     page = owner.get(where)
     assert page.status_code == 200
-    assert "Fay" in page.text
+    assert "Carol2" in page.text
     form = fields(page.text)
     assert (form["sharing_id"], form["state"]) == ("consent", "s")
     assert owner.post("/auth/authorize/sharing", data={**form, "csrf_token": "x" * 32}).status_code == 403
     assert owner.get("/auth/authorize/sharing?sharing_id=consent").status_code == 400
     assert owner.get("/auth/authorize/sharing?sharing_id=unknown&state=s").status_code == 400
-    fay.on("POST", "/answer$", (404, {"errors": []}))
-    assert owner.post("/auth/authorize/sharing", data=form).status_code == 400, "fay withdrew the invitation"
+    carol2.on("POST", "/answer$", (404, {"errors": []}))
+    assert owner.post("/auth/authorize/sharing", data=form).status_code == 400, "carol2 withdrew the invitation"
     assert "active" not in attributes(bob, "consent")
 
 
-def test_a_lost_reply_is_repaired_by_pressing_the_button_again(town: Town, fay: Scripted) -> None:
-    assert fay.invites(town.bob, "lost").status_code == 201
-    fay.on("POST", "/sharings/lost/answer$", (502, None))
+def test_a_lost_reply_is_repaired_by_pressing_the_button_again(town: Town, carol2: Scripted) -> None:
+    assert carol2.invites(town.bob, "lost").status_code == 201
+    carol2.on("POST", "/sharings/lost/answer$", (502, None))
     assert accept(town.bob, "lost", "s").status_code == 502
-    first = fay.got("POST", "/sharings/lost/answer$").json["data"]["attributes"]["client"]["client_id"]
-    token = fay.shares(town.bob, "lost")
+    first = carol2.got("POST", "/sharings/lost/answer$").json["data"]["attributes"]["client"]["client_id"]
+    token = carol2.shares(town.bob, "lost")
     assert attributes(town.bob, "lost")["active"]
-    second = fay.got("POST", "/sharings/lost/answer$", 2).json["data"]["attributes"]["client"]["client_id"]
+    second = carol2.got("POST", "/sharings/lost/answer$", 2).json["data"]["attributes"]["client"]["client_id"]
     assert first != second
     assert town.bob.put("/sharings/lost/metadata", token=token, json_body={"description": "x"}).status_code == 204
 

@@ -13,10 +13,10 @@ from tests.api.sharing_town import (
     add,
     attributes,
     by_path,
+    carol2,
     contact,
     create,
     eventually,
-    fay,
     folder,
     group,
     join,
@@ -33,39 +33,39 @@ from tests.api.sharing_town import (
 )
 from tests.servers import Person
 
-__all__ = ["fay", "town"]
+__all__ = ["carol2", "town"]
 
 
-def invited(person: Person, fay: Scripted, **more: object) -> str:
-    """A sharing to which fay is invited."""
-    return share(person, people(contact(person, "fay", email=fay.email, url=fay.url)), **more)
+def invited(person: Person, carol2: Scripted, **more: object) -> str:
+    """A sharing to which carol2 is invited."""
+    return share(person, people(contact(person, "carol2", email=carol2.email, url=carol2.url)), **more)
 
 
 # -- the list of members
 
 
-def test_the_members_learn_who_is_new(town: Town, fay: Scripted) -> None:
+def test_the_members_learn_who_is_new(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
-    fay.join(alice, sharing)
+    sharing = invited(alice, carol2)
+    carol2.join(alice, sharing)
     assert add(alice, sharing, people(contact(alice, "gus"))).status_code == 200
-    told = fay.got("PUT", f"/sharings/{sharing}/recipients$")
+    told = carol2.got("PUT", f"/sharings/{sharing}/recipients$")
     assert told.headers["authorization"] == "Bearer a-token"
     assert told.json["data"] == [
         {"status": "owner", "public_name": "Alice", "email": "alice@example.com"},
-        {"status": "ready", "public_name": "Fay", "email": fay.email},
+        {"status": "ready", "public_name": "Carol2", "email": carol2.email},
         {"status": "pending", "email": "gus@example.org"},
     ]
     assert told.json["included"] == []
 
 
-def test_a_recipient_takes_the_list_and_keeps_what_he_knows(town: Town, fay: Scripted) -> None:
+def test_a_recipient_takes_the_list_and_keeps_what_he_knows(town: Town, carol2: Scripted) -> None:
     bob = town.bob
-    token = fay.shares(bob, "list")
+    token = carol2.shares(bob, "list")
     path = "/sharings/list/recipients"
     sent = {
         "data": [
-            {"status": "owner", "public_name": "Fay!", "email": fay.email},
+            {"status": "owner", "public_name": "Carol2!", "email": carol2.email},
             {"status": "ready", "public_name": "Bob", "email": "bob@example.com"},
             {"status": "pending", "email": "gus@example.org", "read_only": True},
         ],
@@ -73,7 +73,7 @@ def test_a_recipient_takes_the_list_and_keeps_what_he_knows(town: Town, fay: Scr
     }
     assert bob.put(path, token=token, json_body=sent).status_code == 204
     shown = attributes(bob, "list")
-    assert shown["members"][0]["instance"] == fay.url
+    assert shown["members"][0]["instance"] == carol2.url
     assert [m["status"] for m in shown["members"]] == ["owner", "ready", "pending"]
     assert shown["groups"] == sent["included"]
     assert bob.put(path, token=token, json_body={"data": "x"}).status_code == 400
@@ -81,15 +81,15 @@ def test_a_recipient_takes_the_list_and_keeps_what_he_knows(town: Town, fay: Scr
     assert bob.put(path, json_body=sent).status_code == 401
 
 
-def test_a_member_whose_server_was_away_learns_the_list_when_it_is_back(town: Town, fay: Scripted) -> None:
+def test_a_member_whose_server_was_away_learns_the_list_when_it_is_back(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
-    fay.join(alice, sharing)
-    fay.on("PUT", "/recipients$", (503, None))
+    sharing = invited(alice, carol2)
+    carol2.join(alice, sharing)
+    carol2.on("PUT", "/recipients$", (503, None))
     assert add(alice, sharing, people(contact(alice, "late"))).status_code == 200
-    fay.got("PUT", f"/sharings/{sharing}/recipients$")
-    fay.script.clear()
-    told = fay.got("PUT", f"/sharings/{sharing}/recipients$", 2)
+    carol2.got("PUT", f"/sharings/{sharing}/recipients$")
+    carol2.script.clear()
+    told = carol2.got("PUT", f"/sharings/{sharing}/recipients$", 2)
     assert told.json["data"][2]["email"] == "late@example.org"
 
 
@@ -99,10 +99,10 @@ def test_a_member_whose_server_was_away_learns_the_list_when_it_is_back(town: To
 def test_a_recipient_adds_people_through_the_owner(town: Town) -> None:
     alice, bob, carol = town.alice, town.bob, town.carol
     sharing = shared_document(alice, bob)
-    both = people(contact(bob, "zoe"), contact(bob, "carol", email="carol@example.com", url=carol.url))
+    both = people(contact(bob, "bob2"), contact(bob, "carol", email="carol@example.com", url=carol.url))
     assert add(bob, sharing, both).status_code == 200
     assert [m["status"] for m in attributes(alice, sharing)["members"]] == ["owner", "ready", "pending", "pending"]
-    assert f"{bob.url}/sharings/{sharing}/discovery?state=" in mail_to(bob, "zoe@example.org")
+    assert f"{bob.url}/sharings/{sharing}/discovery?state=" in mail_to(bob, "bob2@example.org")
     join(alice, carol, sharing, 3)
     form = {"state": state_of(alice, sharing, 2), "url": "me@example.org"}
     assert bob.http.post(f"/sharings/{sharing}/discovery", data=form).status_code == 412
@@ -117,11 +117,11 @@ def test_a_recipient_of_a_closed_sharing_adds_nobody(town: Town) -> None:
     assert len(attributes(town.alice, sharing)["members"]) == 2
 
 
-def test_a_reader_adds_nobody(town: Town, fay: Scripted) -> None:
+def test_a_reader_adds_nobody(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    reader = contact(alice, "fay-reads", email=fay.email, url=fay.url)
+    reader = contact(alice, "carol2-reads", email=carol2.email, url=carol2.url)
     sharing = share(alice, people(readers=(reader,)))
-    token = fay.join(alice, sharing)
+    token = carol2.join(alice, sharing)
     body = {
         "data": {"relationships": {"recipients": {"data": [{"status": "mail-not-sent", "email": "x@example.org"}]}}}
     }
@@ -129,27 +129,27 @@ def test_a_reader_adds_nobody(town: Town, fay: Scripted) -> None:
     assert alice.post(path, token=token, json_body=body).status_code == 403
 
 
-def test_the_wire_of_a_delegation(town: Town, fay: Scripted) -> None:
+def test_the_wire_of_a_delegation(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
-    token = fay.join(alice, sharing)
+    sharing = invited(alice, carol2)
+    token = carol2.join(alice, sharing)
     path = f"/sharings/{sharing}/recipients/delegated"
     people_sent = [
-        {"status": "mail-not-sent", "name": "Zoe", "email": "zoe@example.net"},
-        {"status": "ready", "name": "Eve", "email": "eve@example.net", "groups": [0], "only_in_groups": True},
+        {"status": "mail-not-sent", "name": "Bob2", "email": "bob2@example.net"},
+        {"status": "ready", "name": "Alice2", "email": "alice2@example.net", "groups": [0], "only_in_groups": True},
     ]
     groups = [{"id": "g", "name": "Friends", "addedBy": 0, "read_only": False}]
     body = {"data": {"relationships": {"recipients": {"data": people_sent}, "groups": {"data": groups}}}}
     answer = alice.post(path, token=token, json_body=body)
     assert answer.status_code == 200
     assert answer.json() == {
-        "zoe@example.net": state_of(alice, sharing, 2),
-        "eve@example.net": state_of(alice, sharing, 3),
+        "bob2@example.net": state_of(alice, sharing, 2),
+        "alice2@example.net": state_of(alice, sharing, 3),
     }
     shown = attributes(alice, sharing)
     assert [m["status"] for m in shown["members"][2:]] == ["pending", "pending"], "nobody declares himself ready"
     assert shown["groups"][0]["addedBy"] == 1
-    himself = {"data": {"relationships": {"recipients": {"data": [{"status": "pending", "email": fay.email}]}}}}
+    himself = {"data": {"relationships": {"recipients": {"data": [{"status": "pending", "email": carol2.email}]}}}}
     assert alice.post(path, token=token, json_body=himself).status_code == 409
     assert alice.post(path, token=alice.token(*ALL), json_body=body).status_code == 403
     remove = f"/sharings/{sharing}/groups/0/3"
@@ -158,10 +158,10 @@ def test_the_wire_of_a_delegation(town: Town, fay: Scripted) -> None:
     assert member(alice, sharing, 3)["status"] == "revoked"
 
 
-def test_an_invitation_that_comes_late(town: Town, fay: Scripted) -> None:
+def test_an_invitation_that_comes_late(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
-    token = fay.join(alice, sharing)
+    sharing = invited(alice, carol2)
+    token = carol2.join(alice, sharing)
     nemo = {"status": "mail-not-sent", "name": "Nemo", "groups": [0], "only_in_groups": True}
     groups = [{"id": "g", "name": "G", "addedBy": 0, "read_only": False}]
     body = {"data": {"relationships": {"recipients": {"data": [nemo]}, "groups": {"data": groups}}}}
@@ -240,10 +240,10 @@ def test_somebody_invited_by_name_stays_when_his_group_goes(town: Town) -> None:
 # -- rights
 
 
-def test_the_credentials_of_a_change_of_rights_work_before_the_answer_is_back(town: Town, fay: Scripted) -> None:
+def test_the_credentials_of_a_change_of_rights_work_before_the_answer_is_back(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
-    old = fay.join(alice, sharing)
+    sharing = invited(alice, carol2)
+    old = carol2.join(alice, sharing)
     push = f"/sharings/{sharing}/_bulk_docs"
     seen: list[int] = []
 
@@ -252,17 +252,17 @@ def test_the_credentials_of_a_change_of_rights_work_before_the_answer_is_back(to
         seen.append(alice.post(push, token=token, json_body={}).status_code)
         return 204, None
 
-    fay.on("POST", "/self/readonly$", flush)
+    carol2.on("POST", "/self/readonly$", flush)
     assert alice.post(f"/sharings/{sharing}/recipients/1/readonly", *ALL).status_code == 204
     assert seen == [200]
     assert alice.post(push, token=old, json_body={}).status_code == 400
 
 
-def test_rights_stay_when_the_server_of_the_member_refuses(town: Town, fay: Scripted) -> None:
+def test_rights_stay_when_the_server_of_the_member_refuses(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
-    token = fay.join(alice, sharing)
-    fay.on("POST", "/self/readonly$", (500, None))
+    sharing = invited(alice, carol2)
+    token = carol2.join(alice, sharing)
+    carol2.on("POST", "/self/readonly$", (500, None))
     assert alice.post(f"/sharings/{sharing}/recipients/1/readonly", *ALL).status_code == 502
     assert "read_only" not in member(alice, sharing)
     assert alice.post(f"/sharings/{sharing}/_bulk_docs", token=token, json_body={}).status_code == 200
@@ -271,56 +271,56 @@ def test_rights_stay_when_the_server_of_the_member_refuses(town: Town, fay: Scri
 # -- the end
 
 
-def test_a_revoked_member_is_told_and_his_tokens_die(town: Town, fay: Scripted) -> None:
+def test_a_revoked_member_is_told_and_his_tokens_die(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
-    token = fay.join(alice, sharing)
+    sharing = invited(alice, carol2)
+    token = carol2.join(alice, sharing)
     assert add(alice, sharing, people(contact(alice, "stays"))).status_code == 200
     assert alice.delete(f"/sharings/{sharing}/recipients/1", *ALL).status_code == 204
-    told = fay.got("DELETE", f"/sharings/{sharing}$")
+    told = carol2.got("DELETE", f"/sharings/{sharing}$")
     assert told.headers["authorization"] == "Bearer a-token"
     assert alice.post(f"/sharings/{sharing}/_bulk_docs", token=token, json_body={}).status_code == 400
     shown = attributes(alice, sharing)
     assert shown["active"], "somebody may still come"
     assert [m["status"] for m in shown["members"]] == ["owner", "revoked", "pending"]
-    assert fay.answer(alice, sharing, "anything").status_code == 404
+    assert carol2.answer(alice, sharing, "anything").status_code == 404
     assert alice.delete(f"/sharings/{sharing}/recipients/2", *ALL).status_code == 204
     assert "active" not in attributes(alice, sharing)
 
 
-def test_a_notice_of_revocation_waits_for_a_server_that_is_away(town: Town, fay: Scripted) -> None:
+def test_a_notice_of_revocation_waits_for_a_server_that_is_away(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
-    fay.join(alice, sharing)
-    fay.on("DELETE", f"/sharings/{sharing}$", (503, None))
+    sharing = invited(alice, carol2)
+    carol2.join(alice, sharing)
+    carol2.on("DELETE", f"/sharings/{sharing}$", (503, None))
     assert alice.delete(f"/sharings/{sharing}/recipients", *ALL).status_code == 204
-    assert fay.got("DELETE", f"/sharings/{sharing}$")
-    fay.script.clear()
-    told = fay.got("DELETE", f"/sharings/{sharing}$", 2)
+    assert carol2.got("DELETE", f"/sharings/{sharing}$")
+    carol2.script.clear()
+    told = carol2.got("DELETE", f"/sharings/{sharing}$", 2)
     assert told.headers["authorization"] == "Bearer a-token", "the notice remembers what the sharing forgot"
 
 
-def test_a_notice_renews_its_token(town: Town, fay: Scripted) -> None:
+def test_a_notice_renews_its_token(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
-    fay.join(alice, sharing)
+    sharing = invited(alice, carol2)
+    carol2.join(alice, sharing)
 
     def only_renewed(call: object) -> tuple[int, object]:
         fresh = call.headers["authorization"] == "Bearer renewed"  # type: ignore[attr-defined]
         return (204, None) if fresh else (400, {"error": "Expired token"})
 
-    fay.on("DELETE", f"/sharings/{sharing}$", only_renewed)
+    carol2.on("DELETE", f"/sharings/{sharing}$", only_renewed)
     assert alice.delete(f"/sharings/{sharing}/recipients/1", *ALL).status_code == 204
-    assert fay.got("DELETE", f"/sharings/{sharing}$", 2).headers["authorization"] == "Bearer renewed"
-    assert fay.count("DELETE", f"/sharings/{sharing}$") == 2
+    assert carol2.got("DELETE", f"/sharings/{sharing}$", 2).headers["authorization"] == "Bearer renewed"
+    assert carol2.count("DELETE", f"/sharings/{sharing}$") == 2
 
 
-def test_the_end_for_everybody(town: Town, fay: Scripted) -> None:
+def test_the_end_for_everybody(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     shared = folder(alice, "All over", "one.txt")
     rules = [rule(shared, doctype="io.cozy.files")]
-    sharing = invited(alice, fay, rules=rules, app_slug="drive", preview_path="/preview")
-    fay.join(alice, sharing)
+    sharing = invited(alice, carol2, rules=rules, app_slug="drive", preview_path="/preview")
+    carol2.join(alice, sharing)
     for _ in range(2):
         assert alice.delete(f"/sharings/{sharing}/recipients", *ALL).status_code == 204
     shown = alice.get(f"/sharings/{sharing}", *ALL).json()["data"]
@@ -359,30 +359,30 @@ def test_a_recipient_leaves(town: Town) -> None:
     assert alice.delete(f"/sharings/{sharing}/recipients/self", *ALL).status_code == 400
 
 
-def test_a_reader_can_tell_that_he_leaves(town: Town, fay: Scripted) -> None:
+def test_a_reader_can_tell_that_he_leaves(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    reader = contact(alice, "fay-leaves", email=fay.email, url=fay.url)
+    reader = contact(alice, "carol2-leaves", email=carol2.email, url=carol2.url)
     sharing = share(alice, people(readers=(reader,)))
-    token = fay.join(alice, sharing)
+    token = carol2.join(alice, sharing)
     assert alice.delete(f"/sharings/{sharing}/answer", token=token).status_code == 204
     assert member(alice, sharing)["status"] == "revoked"
-    assert fay.count("DELETE", f"/sharings/{sharing}$") == 0, "he knows"
+    assert carol2.count("DELETE", f"/sharings/{sharing}$") == 0, "he knows"
 
 
-def test_leaving_is_told_when_the_owner_comes_back(town: Town, fay: Scripted) -> None:
+def test_leaving_is_told_when_the_owner_comes_back(town: Town, carol2: Scripted) -> None:
     bob = town.bob
-    fay.shares(bob, "leaving")
-    fay.on("DELETE", "/sharings/leaving/answer$", (502, None))
+    carol2.shares(bob, "leaving")
+    carol2.on("DELETE", "/sharings/leaving/answer$", (502, None))
     assert bob.delete("/sharings/leaving/recipients/self", *ALL).status_code == 204
-    fay.got("DELETE", "/sharings/leaving/answer$")
-    fay.script.clear()
-    fay.got("DELETE", "/sharings/leaving/answer$", 2)
+    carol2.got("DELETE", "/sharings/leaving/answer$")
+    carol2.script.clear()
+    carol2.got("DELETE", "/sharings/leaving/answer$", 2)
 
 
-def test_only_the_owner_ends_a_sharing_on_a_recipient(town: Town, fay: Scripted) -> None:
+def test_only_the_owner_ends_a_sharing_on_a_recipient(town: Town, carol2: Scripted) -> None:
     bob = town.bob
-    token = fay.shares(bob, "ended")
-    other = fay.shares(bob, "other")
+    token = carol2.shares(bob, "ended")
+    other = carol2.shares(bob, "other")
     for wrong in (other, bob.token(*ALL), bob.token("io.cozy.sharings")):
         assert bob.delete("/sharings/ended", token=wrong).status_code == 403
     assert bob.delete("/sharings/ended").status_code == 401
@@ -403,12 +403,12 @@ def test_there_is_nobody_at_a_wrong_index(town: Town, index: str) -> None:
 # -- many at once
 
 
-def test_nobody_is_lost_when_many_are_added_at_once(town: Town, fay: Scripted) -> None:
+def test_nobody_is_lost_when_many_are_added_at_once(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
+    sharing = invited(alice, carol2)
     contacts = [contact(alice, f"crowd{n}") for n in range(12)]
     with ThreadPoolExecutor(6) as pool:
-        joining = pool.submit(fay.join, alice, sharing)
+        joining = pool.submit(carol2.join, alice, sharing)
         added = list(pool.map(lambda id: add(alice, sharing, people(id)).status_code, contacts))
         joining.result()
     assert added == [200] * 12
@@ -434,15 +434,15 @@ def trash(person: Person, id: str) -> None:
     assert person.delete(f"/files/{id}", *ALL).status_code == 200
 
 
-def test_the_name_of_the_folder_is_the_name_of_the_sharing(town: Town, fay: Scripted) -> None:
+def test_the_name_of_the_folder_is_the_name_of_the_sharing(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     shared = folder(alice, "First name", "one.txt")
-    sharing = invited(alice, fay, rules=[rule(shared, doctype="io.cozy.files")])
-    fay.join(alice, sharing)
+    sharing = invited(alice, carol2, rules=[rule(shared, doctype="io.cozy.files")])
+    carol2.join(alice, sharing)
     body = {"data": {"type": "io.cozy.files", "id": shared, "attributes": {"name": "Second name"}}}
     assert alice.patch(f"/files/{shared}", *ALL, json_body=body).status_code == 200
     assert attributes(alice, sharing)["description"] == "Second name"
-    assert fay.got("PUT", f"/sharings/{sharing}/metadata$").json == {"description": "Second name"}
+    assert carol2.got("PUT", f"/sharings/{sharing}/metadata$").json == {"description": "Second name"}
 
 
 @pytest.mark.parametrize("above", [False, True])

@@ -11,10 +11,10 @@ from tests.api.sharing_town import (
     add,
     attributes,
     by_path,
+    carol2,
     contact,
     create,
     eventually,
-    fay,
     join,
     mail_to,
     member,
@@ -28,7 +28,7 @@ from tests.api.sharing_town import (
 from tests.browser_forms import Browser, fields
 from tests.servers import Person
 
-__all__ = ["fay", "town"]
+__all__ = ["carol2", "town"]
 
 
 def refuse(owner: Person, sharing: str, **proof: str) -> int:
@@ -36,34 +36,34 @@ def refuse(owner: Person, sharing: str, **proof: str) -> int:
     return owner.post(f"/sharings/{sharing}/refusal", json_body=proof).status_code
 
 
-def invited(owner: Person, fay: Scripted, **more: object) -> str:
-    """A sharing to which fay is invited."""
-    return share(owner, people(contact(owner, "fay", email=fay.email, url=fay.url)), **more)
+def invited(owner: Person, carol2: Scripted, **more: object) -> str:
+    """A sharing to which carol2 is invited."""
+    return share(owner, people(contact(owner, "carol2", email=carol2.email, url=carol2.url)), **more)
 
 
 # -- no
 
 
-def test_who_declines_is_out_and_can_be_invited_again(town: Town, fay: Scripted) -> None:
+def test_who_declines_is_out_and_can_be_invited_again(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay)
+    sharing = invited(alice, carol2)
     state = state_of(alice, sharing)
     assert refuse(alice, sharing, state=state) == 204
     gone = member(alice, sharing)
     assert (gone["status"], gone["declined_at"][:4].isdigit()) == ("revoked", True)
-    assert fay.answer(alice, sharing, state).status_code == 404, "the state has died"
+    assert carol2.answer(alice, sharing, state).status_code == 404, "the state has died"
     assert refuse(alice, sharing, state=state) == 404
-    assert add(alice, sharing, people(contact(alice, "fay", email=fay.email, url=fay.url))).status_code == 200
+    assert add(alice, sharing, people(contact(alice, "carol2", email=carol2.email, url=carol2.url))).status_code == 200
     again = member(alice, sharing)
     assert again["status"] == "pending"
     assert "declined_at" not in again
-    fay.join(alice, sharing)
+    carol2.join(alice, sharing)
     assert attributes(alice, sharing)["active"] is True
 
 
-def test_a_refusal_needs_a_proof_of_the_invitation(town: Town, fay: Scripted) -> None:
+def test_a_refusal_needs_a_proof_of_the_invitation(town: Town, carol2: Scripted) -> None:
     alice, bob = town.alice, town.bob
-    sharing = invited(alice, fay)
+    sharing = invited(alice, carol2)
     assert refuse(alice, "nothing", state="x") == 404
     assert refuse(alice, sharing, state="guessed") == 404
     assert refuse(alice, sharing, sharecode="guessed12345") == 404
@@ -72,16 +72,16 @@ def test_a_refusal_needs_a_proof_of_the_invitation(town: Town, fay: Scripted) ->
         headers = {"Content-Type": "application/json"}
         assert alice.post(f"/sharings/{sharing}/refusal", content=raw, headers=headers).status_code == 400
     state = state_of(alice, sharing)
-    fay.join(alice, sharing)
+    carol2.join(alice, sharing)
     assert refuse(alice, sharing, state=state) == 409, "accepted already"
     assert member(alice, sharing)["status"] == "ready"
-    assert fay.invites(bob, "of-fay").status_code == 201
-    assert refuse(bob, "of-fay", state="x") == 400, "only the owner's server takes refusals"
+    assert carol2.invites(bob, "of-carol2").status_code == 201
+    assert refuse(bob, "of-carol2", state="x") == 400, "only the owner's server takes refusals"
 
 
-def test_a_preview_can_be_declined_and_closes(town: Town, fay: Scripted) -> None:
+def test_a_preview_can_be_declined_and_closes(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = invited(alice, fay, app_slug="notes", preview_path="/preview")
+    sharing = invited(alice, carol2, app_slug="notes", preview_path="/preview")
     code = short_code(alice, sharing)
     assert alice.get(f"/sharings/{sharing}", token=code).status_code == 200
     assert refuse(alice, sharing, sharecode=code) == 204
@@ -89,13 +89,13 @@ def test_a_preview_can_be_declined_and_closes(town: Town, fay: Scripted) -> None
     assert alice.get(f"/sharings/{sharing}", token=code).status_code == 403
 
 
-def test_the_others_learn_that_somebody_has_declined(town: Town, fay: Scripted) -> None:
+def test_the_others_learn_that_somebody_has_declined(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    both = people(contact(alice, "fay", email=fay.email, url=fay.url), contact(alice, "gina"))
+    both = people(contact(alice, "carol2", email=carol2.email, url=carol2.url), contact(alice, "bob2"))
     sharing = share(alice, both)
-    fay.join(alice, sharing)
+    carol2.join(alice, sharing)
     assert refuse(alice, sharing, state=state_of(alice, sharing, 2)) == 204
-    eventually(lambda: fay.got("PUT", f"/sharings/{sharing}/recipients$").json["data"][2]["status"] == "revoked")
+    eventually(lambda: carol2.got("PUT", f"/sharings/{sharing}/recipients$").json["data"][2]["status"] == "revoked")
     assert attributes(alice, sharing)["active"] is True
 
 
@@ -142,25 +142,25 @@ def test_declining_at_home_is_told_to_the_owner(town: Town) -> None:
     join(alice, bob, sharing)
 
 
-def test_a_client_that_leaves_an_unanswered_request_declines_it(town: Town, fay: Scripted) -> None:
+def test_a_client_that_leaves_an_unanswered_request_declines_it(town: Town, carol2: Scripted) -> None:
     bob = town.bob
-    assert fay.invites(bob, "unanswered").status_code == 201
-    fay.on("POST", "/sharings/unanswered/refusal$", (503, None))
+    assert carol2.invites(bob, "unanswered").status_code == 201
+    carol2.on("POST", "/sharings/unanswered/refusal$", (503, None))
     assert bob.delete("/sharings/unanswered/recipients/self", *ALL).status_code == 204
-    fay.got("POST", "/sharings/unanswered/refusal$")
-    fay.script.clear()
-    told = fay.got("POST", "/sharings/unanswered/refusal$", 2)
+    carol2.got("POST", "/sharings/unanswered/refusal$")
+    carol2.script.clear()
+    told = carol2.got("POST", "/sharings/unanswered/refusal$", 2)
     assert told.json == {"state": "s"}
     assert "authorization" not in told.headers
-    assert fay.count("DELETE", "/sharings/unanswered/answer$") == 0
+    assert carol2.count("DELETE", "/sharings/unanswered/answer$") == 0
 
 
-def test_a_server_that_knows_no_refusals_is_not_asked_again(town: Town, fay: Scripted) -> None:
+def test_a_server_that_knows_no_refusals_is_not_asked_again(town: Town, carol2: Scripted) -> None:
     bob = town.bob
-    fay.on("POST", "/refusal$", (404, {"error": "Not Found"}))
-    assert fay.invites(bob, "of-another-make").status_code == 201
+    carol2.on("POST", "/refusal$", (404, {"error": "Not Found"}))
+    assert carol2.invites(bob, "of-another-make").status_code == 201
     assert bob.delete("/sharings/of-another-make/recipients/self", *ALL).status_code == 204
-    fay.got("POST", "/sharings/of-another-make/refusal$")
+    carol2.got("POST", "/sharings/of-another-make/refusal$")
     waiting = bob.get("/sharings/of-another-make/status", *ALL).json()["data"]["attributes"]["members"]
     assert waiting[0]["waiting"] == []
     assert bob.get("/sharings/news", *ALL).status_code == 200
@@ -169,22 +169,22 @@ def test_a_server_that_knows_no_refusals_is_not_asked_again(town: Town, fay: Scr
 # -- may I do more
 
 
-def readers(alice: Person, fay: Scripted) -> tuple[str, str]:
-    """A sharing that fay may only read; gives it and her token."""
-    reader = contact(alice, "fay-reads", email=fay.email, url=fay.url)
+def readers(alice: Person, carol2: Scripted) -> tuple[str, str]:
+    """A sharing that carol2 may only read; gives it and her token."""
+    reader = contact(alice, "carol2-reads", email=carol2.email, url=carol2.url)
     id = create(alice, TESTS, {"text": "hello"})
     sharing = share(alice, people(readers=(reader,)), [rule(id)], description="Recipes")
-    return sharing, fay.join(alice, sharing)
+    return sharing, carol2.join(alice, sharing)
 
 
-def test_a_reader_asks_and_the_owner_decides_with_a_button(town: Town, fay: Scripted) -> None:
+def test_a_reader_asks_and_the_owner_decides_with_a_button(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing, token = readers(alice, fay)
+    sharing, token = readers(alice, carol2)
     path = f"/sharings/{sharing}/request-access"
     assert alice.post(path, token=token, json_body={"message": "I found a mistake"}).status_code == 204
     assert member(alice, sharing)["asked_at"]
     letter = mail_to(alice, "alice@example.com")
-    assert "Fay" in letter or "fay" in letter
+    assert "Carol2" in letter or "carol2" in letter
     assert "I found a mistake" in letter
     link = f"/auth/authorize/sharing/{sharing}/access/1"
     assert link in letter.replace("=\n", "")
@@ -199,13 +199,13 @@ def test_a_reader_asks_and_the_owner_decides_with_a_button(town: Town, fay: Scri
     told = member(alice, sharing)
     assert "read_only" not in told
     assert "asked_at" not in told
-    fay.got("DELETE", f"/sharings/{sharing}/recipients/self/readonly$")
+    carol2.got("DELETE", f"/sharings/{sharing}/recipients/self/readonly$")
     assert browser.get(link).status_code == 400
 
 
-def test_asking_again_sends_no_second_letter(town: Town, fay: Scripted) -> None:
+def test_asking_again_sends_no_second_letter(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing, token = readers(alice, fay)
+    sharing, token = readers(alice, carol2)
     path = f"/sharings/{sharing}/request-access"
     first = alice.post(path, token=token).status_code
     asked = member(alice, sharing)["asked_at"]
@@ -213,10 +213,10 @@ def test_asking_again_sends_no_second_letter(town: Town, fay: Scripted) -> None:
     assert member(alice, sharing)["asked_at"] == asked
 
 
-def test_only_who_takes_part_may_ask(town: Town, fay: Scripted) -> None:
+def test_only_who_takes_part_may_ask(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing, token = readers(alice, fay)
-    other, _ = readers(alice, fay)
+    sharing, token = readers(alice, carol2)
+    other, _ = readers(alice, carol2)
     path = f"/sharings/{sharing}/request-access"
     assert alice.post(path).status_code == 401
     assert alice.post(path, token="garbage").status_code == 400
@@ -225,13 +225,13 @@ def test_only_who_takes_part_may_ask(town: Town, fay: Scripted) -> None:
     assert alice.post(path, token=token, json_body={"message": "x" * 501}).status_code == 400
     assert alice.post(path, token=token, json_body=[1]).status_code == 400
     assert alice.delete(f"/sharings/{sharing}/recipients/1/readonly", *ALL).status_code == 204
-    writing = fay.got("DELETE", f"/sharings/{sharing}/recipients/self/readonly$").json["data"]["attributes"]
+    writing = carol2.got("DELETE", f"/sharings/{sharing}/recipients/self/readonly$").json["data"]["attributes"]
     assert alice.post(path, token=writing["access_token"]["access_token"]).status_code == 409
 
 
-def test_a_preview_may_ask(town: Town, fay: Scripted) -> None:
+def test_a_preview_may_ask(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    reader = contact(alice, "fay-previews", email=fay.email, url=fay.url)
+    reader = contact(alice, "carol2-previews", email=carol2.email, url=carol2.url)
     sharing = share(alice, people(readers=(reader,)), app_slug="notes", preview_path="/preview")
     code = short_code(alice, sharing)
     assert alice.post(f"/sharings/{sharing}/request-access", token=code).status_code == 204

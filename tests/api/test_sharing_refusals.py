@@ -6,16 +6,16 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.api.sharing_town import ALL, Scripted, Town, attributes, contact, fay, folder, people, rule, share, town
+from tests.api.sharing_town import ALL, Scripted, Town, attributes, carol2, contact, folder, people, rule, share, town
 from tests.servers import Person
 
-__all__ = ["fay", "town"]
+__all__ = ["carol2", "town"]
 
 
-def member_of(person: Person, fay: Scripted) -> tuple[str, str]:
-    """A sharing of a person that fay has accepted, and her token."""
-    sharing = share(person, people(contact(person, "fay", email=fay.email, url=fay.url)))
-    return sharing, fay.join(person, sharing)
+def member_of(person: Person, carol2: Scripted) -> tuple[str, str]:
+    """A sharing of a person that carol2 has accepted, and her token."""
+    sharing = share(person, people(contact(person, "carol2", email=carol2.email, url=carol2.url)))
+    return sharing, carol2.join(person, sharing)
 
 
 FOR_PEERS_OF_THE_OWNER = [
@@ -40,16 +40,16 @@ FOR_THE_OWNER_OF_A_RECIPIENT = [
 
 @pytest.mark.parametrize(("method", "route"), [*FOR_PEERS_OF_THE_OWNER, *FOR_THE_OWNER_OF_A_RECIPIENT])
 def test_only_a_server_of_this_very_sharing_opens_the_routes_between_servers(
-    town: Town, fay: Scripted, method: str, route: str
+    town: Town, carol2: Scripted, method: str, route: str
 ) -> None:
     if (method, route) in FOR_PEERS_OF_THE_OWNER:
         person = town.alice
-        sharing, _ = member_of(person, fay)
-        _, wrong = member_of(person, fay)
+        sharing, _ = member_of(person, carol2)
+        _, wrong = member_of(person, carol2)
     else:
         person, sharing = town.bob, f"guarded-{method}-{route}".replace("/", "-")
-        fay.shares(person, sharing)
-        wrong = fay.shares(person, f"other-{sharing}")
+        carol2.shares(person, sharing)
+        wrong = carol2.shares(person, f"other-{sharing}")
     before = attributes(person, sharing)
     path = f"/sharings/{sharing}/{route}".rstrip("/")
     app = person.token(*ALL, "io.cozy.sharings")
@@ -59,8 +59,8 @@ def test_only_a_server_of_this_very_sharing_opens_the_routes_between_servers(
     assert attributes(person, sharing) == before
 
 
-def test_a_member_does_not_act_as_a_client_of_the_owner(town: Town, fay: Scripted) -> None:
-    sharing, token = member_of(town.alice, fay)
+def test_a_member_does_not_act_as_a_client_of_the_owner(town: Town, carol2: Scripted) -> None:
+    sharing, token = member_of(town.alice, carol2)
     body = {"data": {"attributes": {"description": "mine"}}}
     for method, path, status in (
         ("PATCH", f"/sharings/{sharing}", 403),
@@ -122,8 +122,10 @@ def bodies() -> Iterator[bytes]:
         ("POST", "/auth/authorize/sharing"),
     ],
 )
-def test_no_body_of_a_client_or_stranger_breaks_the_server(town: Town, fay: Scripted, method: str, route: str) -> None:
-    sharing, _ = member_of(town.alice, fay)
+def test_no_body_of_a_client_or_stranger_breaks_the_server(
+    town: Town, carol2: Scripted, method: str, route: str
+) -> None:
+    sharing, _ = member_of(town.alice, carol2)
     path = route.format(mine=sharing, new="new")
     for body in bodies():
         headers = {"Content-Type": "application/vnd.api+json"}
@@ -136,8 +138,8 @@ def test_no_body_of_a_client_or_stranger_breaks_the_server(town: Town, fay: Scri
 @pytest.mark.parametrize(
     "route", ["recipients/delegated", "members/1/invitation", "recipients/self/moved", "public-key"]
 )
-def test_no_body_of_a_member_breaks_the_owner(town: Town, fay: Scripted, route: str) -> None:
-    sharing, token = member_of(town.alice, fay)
+def test_no_body_of_a_member_breaks_the_owner(town: Town, carol2: Scripted, route: str) -> None:
+    sharing, token = member_of(town.alice, carol2)
     before = attributes(town.alice, sharing)["members"]
     for body in bodies():
         answer = town.alice.post(f"/sharings/{sharing}/{route}", token=token, content=body)
@@ -146,9 +148,9 @@ def test_no_body_of_a_member_breaks_the_owner(town: Town, fay: Scripted, route: 
 
 
 @pytest.mark.parametrize(("method", "route"), FOR_THE_OWNER_OF_A_RECIPIENT[:4])
-def test_no_body_of_an_owner_breaks_a_recipient(town: Town, fay: Scripted, method: str, route: str) -> None:
+def test_no_body_of_an_owner_breaks_a_recipient(town: Town, carol2: Scripted, method: str, route: str) -> None:
     sharing = f"broken-{method}-{route}".replace("/", "-")
-    token = fay.shares(town.bob, sharing)
+    token = carol2.shares(town.bob, sharing)
     headers = {"Content-Type": "application/json"}
     for body in bodies():
         answer = town.bob.call(method, f"/sharings/{sharing}/{route}", token=token, content=body, headers=headers)
@@ -156,17 +158,17 @@ def test_no_body_of_an_owner_breaks_a_recipient(town: Town, fay: Scripted, metho
 
 
 @pytest.mark.parametrize("id", ["_design/x", "_local", "a" * 2000, "../..", "%00", " ", "é"])
-def test_a_request_with_a_strange_id_is_refused_or_stored_as_it_is(town: Town, fay: Scripted, id: str) -> None:
-    answer = fay.invites(town.carol, id)
+def test_a_request_with_a_strange_id_is_refused_or_stored_as_it_is(town: Town, carol2: Scripted, id: str) -> None:
+    answer = carol2.invites(town.carol, id)
     assert answer.status_code in (201, 400, 404, 405, 414, 422, 431), (id, answer.status_code, answer.text)
 
 
-def test_a_huge_request_is_refused(town: Town, fay: Scripted) -> None:
-    assert fay.invites(town.carol, "huge", "x" * 3_000_000).status_code == 413
+def test_a_huge_request_is_refused(town: Town, carol2: Scripted) -> None:
+    assert carol2.invites(town.carol, "huge", "x" * 3_000_000).status_code == 413
 
 
 @pytest.mark.parametrize("kind", ["banana", "Directory"])
-def test_a_drive_is_a_directory_or_a_file(town: Town, fay: Scripted, kind: str) -> None:
+def test_a_drive_is_a_directory_or_a_file(town: Town, carol2: Scripted, kind: str) -> None:
     alice = town.alice
     shared = folder(alice, f"Drive {kind}")
     attributes = {"drive": True, "drive_root_type": kind, "rules": [rule(shared, doctype="io.cozy.files")]}
@@ -175,7 +177,7 @@ def test_a_drive_is_a_directory_or_a_file(town: Town, fay: Scripted, kind: str) 
         "/sharings/", *ALL, json_body={"data": {"attributes": attributes, "relationships": relationships}}
     )
     assert (answer.status_code, answer.json()["errors"][0]["detail"]) == (400, "A rule is invalid")
-    assert fay.invites(town.bob, f"drive-{kind}", drive=True, drive_root_type=kind).status_code == 400
+    assert carol2.invites(town.bob, f"drive-{kind}", drive=True, drive_root_type=kind).status_code == 400
 
 
 def test_an_avatar_out_of_reach_is_made_of_initials(town: Town) -> None:

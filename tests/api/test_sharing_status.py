@@ -8,10 +8,10 @@ from tests.api.sharing_town import (
     Body,
     Scripted,
     Town,
+    carol2,
     contact,
     create,
     eventually,
-    fay,
     folder,
     group,
     mail_to,
@@ -28,7 +28,7 @@ from inglenook.mail import outbox
 from inglenook.mail.letter import Address, Letter
 from inglenook.storage.documents.contract import Writer
 
-__all__ = ["fay", "town"]
+__all__ = ["carol2", "town"]
 
 STATES = {"waiting_for_acceptance", "initial_copy", "up_to_date", "behind", "unreachable", "needs_attention"}
 
@@ -49,28 +49,28 @@ def until(person: Person, sharing: str, state: str, index: int = 1) -> Body:
     return status(person, sharing, index)
 
 
-def wants_everything(fay: Scripted) -> None:
-    """Fay misses whatever she is asked about."""
-    fay.on("POST", "_revs_diff$", lambda call: (200, {key: {"missing": revs} for key, revs in call.json.items()}))
+def wants_everything(carol2: Scripted) -> None:
+    """Carol2 misses whatever she is asked about."""
+    carol2.on("POST", "_revs_diff$", lambda call: (200, {key: {"missing": revs} for key, revs in call.json.items()}))
 
 
-def joined(alice: Person, fay: Scripted, *, settled: bool = True) -> tuple[str, str]:
-    """A document of alice's, shared with fay; gives it and the sharing."""
+def joined(alice: Person, carol2: Scripted, *, settled: bool = True) -> tuple[str, str]:
+    """A document of alice's, shared with carol2; gives it and the sharing."""
     id = create(alice, TESTS, {"text": "hello"})
-    sharing = share(alice, people(contact(alice, "fay", email=fay.email, url=fay.url)), [rule(id)])
-    fay.join(alice, sharing)
+    sharing = share(alice, people(contact(alice, "carol2", email=carol2.email, url=carol2.url)), [rule(id)])
+    carol2.join(alice, sharing)
     if settled:
         until(alice, sharing, "up_to_date")
     return id, sharing
 
 
-def test_who_is_invited_is_waited_for(town: Town, fay: Scripted) -> None:
+def test_who_is_invited_is_waited_for(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing = share(alice, people(contact(alice, "gina")))
+    sharing = share(alice, people(contact(alice, "bob2")))
     told = status(alice, sharing)
-    assert (told["state"], told["status"], told["name"]) == ("waiting_for_acceptance", "pending", "gina")
+    assert (told["state"], told["status"], told["name"]) == ("waiting_for_acceptance", "pending", "bob2")
     assert told["pending"] == {"documents": 0, "bytes": 0}
-    assert told["summary"] == "gina was invited and has not answered yet."
+    assert told["summary"] == "bob2 was invited and has not answered yet."
     assert "add them again" in told["advice"]
     assert status(alice, sharing, 0)["state"] == "up_to_date"
 
@@ -104,10 +104,10 @@ def test_a_mail_that_was_given_up_is_told_and_can_be_sent_again(town: Town) -> N
     assert status(alice, sharing)["state"] == "waiting_for_acceptance"
 
 
-def test_who_has_everything_is_up_to_date(town: Town, fay: Scripted) -> None:
-    _, sharing = joined(town.alice, fay)
+def test_who_has_everything_is_up_to_date(town: Town, carol2: Scripted) -> None:
+    _, sharing = joined(town.alice, carol2)
     told = status(town.alice, sharing)
-    assert told["summary"] == "fay has everything."
+    assert told["summary"] == "carol2 has everything."
     assert told["last_success_at"].endswith("Z")
     assert told["last_error"] is None
     assert told["next_try_at"] is None
@@ -115,119 +115,119 @@ def test_who_has_everything_is_up_to_date(town: Town, fay: Scripted) -> None:
     assert told["advice"] == ""
 
 
-def test_who_is_away_is_unreachable_until_somebody_tries_again(town: Town, fay: Scripted) -> None:
+def test_who_is_away_is_unreachable_until_somebody_tries_again(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    id, sharing = joined(alice, fay)
-    fay.on("POST", f"/sharings/{sharing}/", (503, None))
+    id, sharing = joined(alice, carol2)
+    carol2.on("POST", f"/sharings/{sharing}/", (503, None))
     update(alice, TESTS, id, text="changed")
     told = until(alice, sharing, "unreachable")
     assert told["pending"]["documents"] == 1
     assert told["next_try_at"] > told["last_error"]["at"]
     assert told["last_error"]["code"] == "unreachable"
-    assert told["summary"].startswith("The server of fay does not answer; 1 changes")
-    fay.script.clear()
+    assert told["summary"].startswith("The server of carol2 does not answer; 1 changes")
+    carol2.script.clear()
     assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
     assert until(alice, sharing, "up_to_date")["pending"]["documents"] == 0
 
 
-def test_a_document_that_is_refused_needs_attention_and_is_tried_again_on_demand(town: Town, fay: Scripted) -> None:
+def test_a_document_that_is_refused_needs_attention_and_is_tried_again_on_demand(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    id, sharing = joined(alice, fay)
+    id, sharing = joined(alice, carol2)
     error = {"errors": [{"status": "413", "title": "Request Entity Too Large", "detail": "no room for it"}]}
-    wants_everything(fay)
-    fay.on("POST", f"/sharings/{sharing}/_bulk_docs$", (413, error))
+    wants_everything(carol2)
+    carol2.on("POST", f"/sharings/{sharing}/_bulk_docs$", (413, error))
     update(alice, TESTS, id, text="changed")
     told = until(alice, sharing, "needs_attention")
     assert told["last_error"]["code"] == "no_room"
     assert told["waiting"][0]["what"] == f"{TESTS}/{id}"
     assert "no room for it" in told["waiting"][0]["reason"]
     assert told["pending"]["documents"] == 1
-    tried = fay.count("POST", f"/sharings/{sharing}/_bulk_docs$")
+    tried = carol2.count("POST", f"/sharings/{sharing}/_bulk_docs$")
     eventually(lambda: status(alice, sharing)["waiting"][0]["attempts"] >= 2)
-    fay.script.clear()
-    wants_everything(fay)
+    carol2.script.clear()
+    wants_everything(carol2)
     assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
     until(alice, sharing, "up_to_date")
-    assert fay.count("POST", f"/sharings/{sharing}/_bulk_docs$") > tried
+    assert carol2.count("POST", f"/sharings/{sharing}/_bulk_docs$") > tried
 
 
-def test_a_member_whose_server_refuses_everything_needs_attention(town: Town, fay: Scripted) -> None:
+def test_a_member_whose_server_refuses_everything_needs_attention(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    id, sharing = joined(alice, fay)
-    fay.on("POST", f"/sharings/{sharing}/(_revs_diff|_bulk_docs)$", (403, {"error": "Forbidden"}))
+    id, sharing = joined(alice, carol2)
+    carol2.on("POST", f"/sharings/{sharing}/(_revs_diff|_bulk_docs)$", (403, {"error": "Forbidden"}))
     update(alice, TESTS, id, text="changed")
     told = until(alice, sharing, "needs_attention")
     assert told["last_error"]["code"] == "refused"
     assert told["pending"]["documents"] == 1
-    fay.script.clear()
+    carol2.script.clear()
     assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
     until(alice, sharing, "up_to_date")
 
 
-def test_the_first_copy_tells_how_far_it_is(town: Town, fay: Scripted) -> None:
+def test_the_first_copy_tells_how_far_it_is(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     ids = [create(alice, TESTS, {"n": n}) for n in range(3)]
-    sharing = share(alice, people(contact(alice, "fay", email=fay.email, url=fay.url)), [rule(*ids)])
-    fay.on("POST", f"/sharings/{sharing}/_bulk_docs$", (500, None))
-    fay.join(alice, sharing)
+    sharing = share(alice, people(contact(alice, "carol2", email=carol2.email, url=carol2.url)), [rule(*ids)])
+    carol2.on("POST", f"/sharings/{sharing}/_bulk_docs$", (500, None))
+    carol2.join(alice, sharing)
     eventually(lambda: status(alice, sharing)["pending"]["documents"] == 3)
     told = status(alice, sharing)
     assert told["progress"] == {"done": 0, "total": 3}
     assert told["state"] in ("initial_copy", "needs_attention")
-    fay.script.clear()
+    carol2.script.clear()
     assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
     assert until(alice, sharing, "up_to_date")["progress"] is None
 
 
-def test_the_size_of_what_waits_is_told(town: Town, fay: Scripted) -> None:
+def test_the_size_of_what_waits_is_told(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     shared = folder(alice, "Sizes", "twelve bytes", "five.")
     files = [rule(shared, doctype="io.cozy.files")]
-    sharing = share(alice, people(contact(alice, "fay", email=fay.email, url=fay.url)), files)
-    fay.on("PUT", f"/sharings/{sharing}/io.cozy.files/", (503, None))
-    fay.join(alice, sharing)
+    sharing = share(alice, people(contact(alice, "carol2", email=carol2.email, url=carol2.url)), files)
+    carol2.on("PUT", f"/sharings/{sharing}/io.cozy.files/", (503, None))
+    carol2.join(alice, sharing)
     told = until(alice, sharing, "unreachable")
     assert told["pending"] == {"documents": 2, "bytes": 17}
 
 
-def test_a_recipient_sees_his_side(town: Town, fay: Scripted) -> None:
+def test_a_recipient_sees_his_side(town: Town, carol2: Scripted) -> None:
     alice, bob = town.alice, town.bob
     sharing = shared_document(alice, bob)
     assert until(bob, sharing, "up_to_date", 0)["summary"] == "Alice has everything."
     mine = status(bob, sharing, 1)
     assert (mine["state"], mine["summary"]) == ("up_to_date", "You take part.")
-    assert fay.invites(bob, "not-answered").status_code == 201
+    assert carol2.invites(bob, "not-answered").status_code == 201
     assert status(bob, "not-answered", 1)["state"] == "waiting_for_acceptance"
-    assert status(bob, "not-answered", 0)["summary"] == "Fay wants to share this with you."
+    assert status(bob, "not-answered", 0)["summary"] == "Carol2 wants to share this with you."
     assert bob.post(f"/sharings/{sharing}/recipients/0/retry", *ALL).status_code == 204
 
 
-def test_a_first_copy_that_arrives_is_counted(town: Town, fay: Scripted) -> None:
+def test_a_first_copy_that_arrives_is_counted(town: Town, carol2: Scripted) -> None:
     bob = town.bob
     files = [rule("00112233445566778899aabbccddeeff", doctype="io.cozy.files")]
-    fay.shares(bob, "arriving", rules=files, initial_number_of_files_to_sync=4)
+    carol2.shares(bob, "arriving", rules=files, initial_number_of_files_to_sync=4)
     told = status(bob, "arriving", 1)
     assert (told["state"], told["progress"]) == ("initial_copy", {"done": 0, "total": 4})
 
 
-def test_who_is_out_is_told_to_be_out(town: Town, fay: Scripted) -> None:
+def test_who_is_out_is_told_to_be_out(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    _, sharing = joined(alice, fay)
-    fay.on("DELETE", f"/sharings/{sharing}$", (503, None))
+    _, sharing = joined(alice, carol2)
+    carol2.on("DELETE", f"/sharings/{sharing}$", (503, None))
     assert alice.delete(f"/sharings/{sharing}/recipients/1", *ALL).status_code == 204
     eventually(lambda: status(alice, sharing)["last_error"])
     told = status(alice, sharing)
     assert (told["state"], told["last_error"]["code"]) == ("revoked", "not_told")
     assert told["waiting"][0]["what"] == "the notice that it is over"
     assert "new invitation" in told["advice"]
-    fay.script.clear()
+    carol2.script.clear()
     assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
     eventually(lambda: not status(alice, sharing)["waiting"])
 
 
-def test_the_status_is_for_clients_that_may_read_the_sharing(town: Town, fay: Scripted) -> None:
+def test_the_status_is_for_clients_that_may_read_the_sharing(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    id, sharing = joined(alice, fay, settled=False)
+    id, sharing = joined(alice, carol2, settled=False)
     path = f"/sharings/{sharing}/status"
     assert alice.get(path).status_code == 401
     assert alice.get(path, token="garbage").status_code == 400
@@ -235,7 +235,7 @@ def test_the_status_is_for_clients_that_may_read_the_sharing(town: Town, fay: Sc
     assert alice.get(path, f"io.cozy.tests:GET:{id}").status_code == 200
     assert alice.get("/sharings/nothing/status", *ALL).status_code == 404
     text = alice.get(path, *ALL).text
-    for secret in ("a-token", "r-token", "fay-client", "xor_key", "credentials"):
+    for secret in ("a-token", "r-token", "carol2-client", "xor_key", "credentials"):
         assert secret not in text
     retry = f"/sharings/{sharing}/recipients/1/retry"
     assert alice.post(retry).status_code == 401
@@ -245,6 +245,6 @@ def test_the_status_is_for_clients_that_may_read_the_sharing(town: Town, fay: Sc
 
 
 def test_the_words_are_in_the_language_of_the_instance(town: Town) -> None:
-    zoe = town.here.add("zoe", passphrase="cozy", locale="fr")
-    sharing = share(zoe, people(contact(zoe, "gina")))
-    assert status(zoe, sharing)["summary"] == "gina a été invité·e et n'a pas encore répondu."
+    alice2 = town.here.add("alice2", passphrase="cozy", locale="fr")
+    sharing = share(alice2, people(contact(alice2, "bob2")))
+    assert status(alice2, sharing)["summary"] == "bob2 a été invité·e et n'a pas encore répondu."

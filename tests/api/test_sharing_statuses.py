@@ -12,9 +12,9 @@ from tests.api.sharing_town import (
     Town,
     accept,
     attributes,
+    carol2,
     contact,
     create,
-    fay,
     folder,
     group,
     member,
@@ -28,7 +28,7 @@ from tests.api.sharing_town import (
 from tests.browser_forms import Browser
 from tests.servers import Person
 
-__all__ = ["fay", "town"]
+__all__ = ["carol2", "town"]
 
 WRONG_STATE = "Sharing is not in the expected state"
 
@@ -42,10 +42,10 @@ def said(answer: Any) -> tuple[int, str, str]:
     return answer.status_code, error["title"], error["detail"]
 
 
-def owned(alice: Person, fay: Scripted, **more: Any) -> tuple[str, str]:
-    """A sharing of alice's that fay has accepted, and fay's token."""
-    sharing = share(alice, people(contact(alice, "fay", email=fay.email, url=fay.url)), **more)
-    return sharing, fay.join(alice, sharing)
+def owned(alice: Person, carol2: Scripted, **more: Any) -> tuple[str, str]:
+    """A sharing of alice's that carol2 has accepted, and carol2's token."""
+    sharing = share(alice, people(contact(alice, "carol2", email=carol2.email, url=carol2.url)), **more)
+    return sharing, carol2.join(alice, sharing)
 
 
 def test_creation_with_and_without_the_slash(town: Town) -> None:
@@ -72,9 +72,9 @@ def test_an_unknown_sharing_is_a_missing_document(town: Town) -> None:
         assert said(alice.call(method, f"/sharings/unknown{path}", *ALL)) == missing, (method, path)
 
 
-def test_the_four_routes_of_the_end_answer_403_to_whom_it_does_not_concern(town: Town, fay: Scripted) -> None:
+def test_the_four_routes_of_the_end_answer_403_to_whom_it_does_not_concern(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    sharing, token = owned(alice, fay)
+    sharing, token = owned(alice, carol2)
     for path in ("recipients", "recipients/1", "groups/0", "recipients/self"):
         for wrong in ("", "garbage", token, alice.token("io.cozy.tests:GET"), alice.token("io.cozy.contacts")):
             answer = alice.delete(f"/sharings/{sharing}/{path}", token=wrong)
@@ -82,24 +82,24 @@ def test_the_four_routes_of_the_end_answer_403_to_whom_it_does_not_concern(town:
     assert member(alice, sharing)["status"] == "ready"
 
 
-def test_what_only_the_other_side_can_do_is_a_wrong_state(town: Town, fay: Scripted) -> None:
+def test_what_only_the_other_side_can_do_is_a_wrong_state(town: Town, carol2: Scripted) -> None:
     alice, bob = town.alice, town.bob
-    sharing, token = owned(alice, fay)
-    fay_token = fay.shares(bob, "of-fay-wrong-state")
+    sharing, token = owned(alice, carol2)
+    carol2_token = carol2.shares(bob, "of-carol2-wrong-state")
     wrong = (400, "Bad Request", WRONG_STATE)
     assert said(alice.delete(f"/sharings/{sharing}/recipients/self", *ALL)) == wrong
     assert said(alice.delete(f"/sharings/{sharing}", token=token)) == wrong
-    assert said(bob.delete("/sharings/of-fay-wrong-state/recipients", *ALL)) == wrong
-    assert said(bob.delete("/sharings/of-fay-wrong-state/groups/0", *ALL)) == wrong
-    assert said(bob.delete("/sharings/of-fay-wrong-state/answer", token=fay_token)) == wrong
-    assert bob.delete("/sharings/of-fay-wrong-state/recipients/1", *ALL).status_code == 403
-    preview = bob.post("/sharings/of-fay-wrong-state/preview-url", json_body={"state": "x"})
+    assert said(bob.delete("/sharings/of-carol2-wrong-state/recipients", *ALL)) == wrong
+    assert said(bob.delete("/sharings/of-carol2-wrong-state/groups/0", *ALL)) == wrong
+    assert said(bob.delete("/sharings/of-carol2-wrong-state/answer", token=carol2_token)) == wrong
+    assert bob.delete("/sharings/of-carol2-wrong-state/recipients/1", *ALL).status_code == 403
+    preview = bob.post("/sharings/of-carol2-wrong-state/preview-url", json_body={"state": "x"})
     assert said(preview) == wrong
 
 
-def test_the_address_of_a_preview(town: Town, fay: Scripted) -> None:
+def test_the_address_of_a_preview(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    invited = people(contact(alice, "fay", email=fay.email, url=fay.url))
+    invited = people(contact(alice, "carol2", email=carol2.email, url=carol2.url))
     plain, rich = share(alice, invited), share(alice, invited, app_slug="notes", preview_path="/preview")
 
     def ask(sharing: str, **body: str) -> Any:
@@ -113,13 +113,13 @@ def test_the_address_of_a_preview(town: Town, fay: Scripted) -> None:
     assert answer.status_code == 200
     assert answer.json()["url"].endswith(f"/preview?sharecode={code}")
     state = state_of(alice, rich)
-    fay.join(alice, rich)
+    carol2.join(alice, rich)
     assert said(ask(rich, state=state)) == (409, "Conflict", "Sharing already accepted by this recipient")
 
 
-def test_the_code_of_a_preview_lives_as_long_as_its_member(town: Town, fay: Scripted) -> None:
+def test_the_code_of_a_preview_lives_as_long_as_its_member(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    invited = people(contact(alice, "fay", email=fay.email, url=fay.url))
+    invited = people(contact(alice, "carol2", email=carol2.email, url=carol2.url))
     sharing = share(alice, invited, app_slug="notes", preview_path="/preview")
     code = short_code(alice, sharing)
     assert alice.get(f"/sharings/{sharing}", token=f"{code}.").status_code == 200, "a dot at the end is tolerated"
@@ -144,9 +144,9 @@ def test_the_code_of_a_preview_lives_as_long_as_its_member(town: Town, fay: Scri
     assert (ended.status_code, ended.text) == (400, "Expired token")
 
 
-def test_the_news_are_for_any_valid_token(town: Town, fay: Scripted) -> None:
+def test_the_news_are_for_any_valid_token(town: Town, carol2: Scripted) -> None:
     alice = town.alice
-    _, token = owned(alice, fay)
+    _, token = owned(alice, carol2)
     for valid in (token, alice.token("io.cozy.contacts:GET")):
         answer = alice.get("/sharings/news", token=valid)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
@@ -154,7 +154,7 @@ def test_the_news_are_for_any_valid_token(town: Town, fay: Scripted) -> None:
         assert alice.get("/sharings/news", token=wrong).status_code == 403
 
 
-def test_the_pages_of_the_discovery_say_what_is_wrong(town: Town, fay: Scripted) -> None:
+def test_the_pages_of_the_discovery_say_what_is_wrong(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     html = {"Accept": "text/html"}
 
@@ -163,23 +163,23 @@ def test_the_pages_of_the_discovery_say_what_is_wrong(town: Town, fay: Scripted)
         assert answer.headers["content-type"].startswith("text/html")
         return answer
 
-    sharing, _ = owned(alice, fay)
+    sharing, _ = owned(alice, carol2)
     assert look("unknown", state="x").status_code == 400
     assert look(sharing, state="guessed").status_code == 400
     assert look(sharing).status_code == 400
     done = look(sharing, state=state_of(alice, sharing))
     assert done.status_code == 400
-    assert f'href="{fay.url}"' in done.text, "a button to one's own server"
-    pending = share(alice, people(contact(alice, "gina")))
+    assert f'href="{carol2.url}"' in done.text, "a button to one's own server"
+    pending = share(alice, people(contact(alice, "bob2")))
     state = state_of(alice, pending)
     assert look(pending, state=state).status_code == 200
     assert alice.delete(f"/sharings/{pending}/recipients/1", *ALL).status_code == 204
     assert look(pending, state=state).status_code == 400
 
 
-def test_the_pages_of_the_consent_say_what_is_wrong(town: Town, fay: Scripted) -> None:
+def test_the_pages_of_the_consent_say_what_is_wrong(town: Town, carol2: Scripted) -> None:
     bob, alice = town.bob, town.alice
-    assert fay.invites(bob, "to-agree").status_code == 201
+    assert carol2.invites(bob, "to-agree").status_code == 201
     browser = Browser(bob)
     page = "/auth/authorize/sharing"
     assert browser.get(page, params={"sharing_id": "to-agree"}).status_code == 400
@@ -192,7 +192,7 @@ def test_the_pages_of_the_consent_say_what_is_wrong(town: Town, fay: Scripted) -
     assert browser.get(page, params={"sharing_id": "unknown", "state": "s"}).status_code == 400
     question = browser.get(page, params={"sharing_id": "to-agree", "state": "s"})
     assert question.status_code == 200
-    assert "Fay" in question.text
+    assert "Carol2" in question.text
     assert browser.post(page, data={"sharing_id": "to-agree", "state": "s"}).status_code == 400
     forged = {"csrf_token": "forged", "sharing_id": "to-agree", "state": "s"}
     assert browser.post(page, data=forged).status_code == 403
@@ -203,17 +203,17 @@ def test_the_pages_of_the_consent_say_what_is_wrong(town: Town, fay: Scripted) -
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 500])
-def test_an_owner_who_says_no_is_passed_on_as_a_page(town: Town, fay: Scripted, status: int) -> None:
+def test_an_owner_who_says_no_is_passed_on_as_a_page(town: Town, carol2: Scripted, status: int) -> None:
     bob = town.bob
     id = f"refused-{status}"
-    assert fay.invites(bob, id).status_code == 201
-    fay.on("POST", f"/sharings/{id}/answer$", (status, {"errors": []}))
+    assert carol2.invites(bob, id).status_code == 201
+    carol2.on("POST", f"/sharings/{id}/answer$", (status, {"errors": []}))
     answer = accept(bob, id, "s")
     assert answer.status_code == (502 if status == 500 else 400)
     assert answer.headers["content-type"].startswith("text/html")
     assert "active" not in attributes(bob, id)
-    fay.script.clear()
-    fay.shares(bob, id)
+    carol2.script.clear()
+    carol2.shares(bob, id)
     assert attributes(bob, id)["active"] is True, "nothing was lost: the button works again"
 
 

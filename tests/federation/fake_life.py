@@ -187,7 +187,7 @@ def take_discovery(call: Call, deal: Deal) -> Taken:
     form = call.form
     taken.expect({"state", "url"} <= set(form) <= {"state", "url", "shortcut"}, f"{call}: {sorted(form)}")
     where = f"{form['url']}/auth/authorize/sharing?sharing_id={deal.id}&state={form['state']}"
-    taken.status, taken.body = 200, {"redirect": where, "email": "zoe@example.net"}
+    taken.status, taken.body = 200, {"redirect": where, "email": "carol2@example.net"}
     return taken
 
 

@@ -33,7 +33,7 @@ class Visit:
 @pytest.fixture
 def peer() -> Iterator[FakePeer]:
     """A server of another make; at the end it must have found nothing to complain about."""
-    peer = FakePeer("dora").start()
+    peer = FakePeer("bob2").start()
     yield peer
     peer.stop()
     assert peer.faults == [], peer.faults

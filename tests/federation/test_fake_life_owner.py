@@ -54,14 +54,14 @@ def add(person: Person, deal: Deal, *contacts: str, groups: tuple[str, ...] = ()
 
 def test_the_list_of_the_owner_is_kept_beside_what_is_known(town: Town, peer: FakePeer, deal: Deal) -> None:
     bob = town.bob
-    bob.contact("Zoe of the book", "zoe@example.net")
+    bob.contact("Carol2 of the book", "carol2@example.net")
     group = {"id": "g1", "name": "Friends", "addedBy": 0, "read_only": False}
-    zoe = {"status": "pending", "email": "zoe@example.net", "read_only": True}
-    tell_members(peer, deal, zoe, groups=(group,))
+    carol2 = {"status": "pending", "email": "carol2@example.net", "read_only": True}
+    tell_members(peer, deal, carol2, groups=(group,))
     told = members(bob, deal)
     assert told[0]["instance"] == peer.url
     assert told[1]["instance"] == bob.url
-    assert told[2] == {**zoe, "name": "Zoe of the book"}
+    assert told[2] == {**carol2, "name": "Carol2 of the book"}
     assert bob.sharing(deal.id)["groups"] == [group]
     for wrong in (b"{", b"[]", b'{"data": {}}', b'{"data": [{"status": "king"}]}', b'{"data": [7]}'):
         assert peer.send(deal, "PUT", "/recipients", content=wrong, kind=JSONAPI).status_code == 400
@@ -111,12 +111,12 @@ def test_an_owner_who_moves_is_followed(town: Town, peer: FakePeer, deal: Deal) 
 
 def test_people_are_added_through_the_owner_and_mailed_from_here(town: Town, peer: FakePeer, deal: Deal) -> None:
     bob = town.bob
-    zoe = bob.contact("zoe", "zoe.of.bob@example.net")
-    add(bob, deal, zoe)
+    carol2 = bob.contact("carol2", "carol2.of.bob@example.net")
+    add(bob, deal, carol2)
     told = members(bob, deal)[2]
-    assert (told["email"], told["status"]) == ("zoe.of.bob@example.net", "pending")
-    letter = town.mails.last_to("zoe.of.bob@example.net")
-    state = state_for("zoe.of.bob@example.net")
+    assert (told["email"], told["status"]) == ("carol2.of.bob@example.net", "pending")
+    letter = town.mails.last_to("carol2.of.bob@example.net")
+    state = state_for("carol2.of.bob@example.net")
     assert f"{bob.url}/sharings/{deal.id}/discovery?state={state}" in letter
     page = bob.call("GET", f"/sharings/{deal.id}/discovery", params={"state": state}, headers={"Authorization": ""})
     assert page.status_code == 200
@@ -137,10 +137,10 @@ def test_the_words_of_an_owner_who_refuses_are_passed_on(town: Town, peer: FakeP
     from .fake_peer import Reply
 
     bob = town.bob
-    zoe = bob.contact("zoe", "zoe@example.net")
+    carol2 = bob.contact("carol2", "carol2@example.net")
     error = {"errors": [{"status": "403", "title": "Forbidden", "detail": "not you", "source": {}}]}
     end = peer.on("POST", "/recipients/delegated$", lambda call: Reply(403, error, JSONAPI))
-    data = {"type": "io.cozy.sharings", "relationships": {"recipients": {"data": [{"id": zoe, "type": "x"}]}}}
+    data = {"type": "io.cozy.sharings", "relationships": {"recipients": {"data": [{"id": carol2, "type": "x"}]}}}
     answer = bob.call("POST", f"/sharings/{deal.id}/recipients", body={"data": data})
     assert answer.headers["content-type"] == JSONAPI
     assert (answer.status_code, answer.json()) == (403, error)
@@ -175,7 +175,7 @@ def test_a_group_of_a_recipient_is_followed_through_the_owner(town: Town, peer: 
 
 def test_a_member_decides_on_the_rights_of_another_one(town: Town, peer: FakePeer, deal: Deal) -> None:
     bob = town.bob
-    tell_members(peer, deal, {"status": "ready", "public_name": "Zoe", "email": "zoe@example.net"})
+    tell_members(peer, deal, {"status": "ready", "public_name": "Carol2", "email": "carol2@example.net"})
     bob.do("POST", f"/sharings/{deal.id}/recipients/2/readonly")
     bob.do("DELETE", f"/sharings/{deal.id}/recipients/2/readonly")
     peer.awaits("POST", "/recipients/2/readonly$")

@@ -179,18 +179,18 @@ def test_everybody_learns_of_everybody(town: Town, shared: Shared, second: FakeP
     eventually(lambda: [one["status"] for one in deal.members] == ["owner", "ready", "ready"], "gerda is in")
     assert deal.members[2]["public_name"] == "Gerda"
     friends = alice.create("io.cozy.contacts.groups", {"name": "Friends"})
-    zoe = alice.contact("zoe", "zoe@example.net")
-    alice.update("io.cozy.contacts", zoe, relationships={"groups": {"data": [
+    carol2 = alice.contact("carol2", "carol2@example.net")
+    alice.update("io.cozy.contacts", carol2, relationships={"groups": {"data": [
         {"_id": friends, "_type": "io.cozy.contacts.groups"}]}})  # fmt: skip
     shared.add(groups=[friends])
     wanted = {"id": friends, "name": "Friends", "addedBy": 0, "read_only": False}
     for told in (deal, other):
         eventually(lambda told=told: told.groups == [wanted], "the group")
-        assert told.members[3] == {"status": "pending", "email": "zoe@example.net"}
+        assert told.members[3] == {"status": "pending", "email": "carol2@example.net"}
     alice.update("io.cozy.contacts.groups", friends, name="Family")
     eventually(lambda: deal.groups and deal.groups[0]["name"] == "Family", "the new name of the group")
-    alice.update("io.cozy.contacts", zoe, relationships={})
-    eventually(lambda: deal.members[3]["status"] == "revoked", "zoe has left the group")
+    alice.update("io.cozy.contacts", carol2, relationships={})
+    eventually(lambda: deal.members[3]["status"] == "revoked", "carol2 has left the group")
     assert peer.faults == []
 
 
@@ -198,7 +198,7 @@ def test_a_member_adds_people_and_groups_through_the_owner(town: Town, shared: S
     alice, peer = shared.alice, shared.peer
     deal = accept(shared)
     people = [
-        {"status": "mail-not-sent", "name": "Zoe", "email": "zoe@example.net"},
+        {"status": "mail-not-sent", "name": "Carol2", "email": "carol2@example.net"},
         {"status": "mail-not-sent", "name": "Gerda", "email": second.email, "instance": f"{second.url}/"},
         {"status": "mail-not-sent", "name": "Ann", "email": "ann@example.net", "only_in_groups": True, "groups": [0]},
     ]
@@ -207,10 +207,10 @@ def test_a_member_adds_people_and_groups_through_the_owner(town: Town, shared: S
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     states = answer.json()
-    assert set(states) == {"zoe@example.net", f"{second.url}/", "ann@example.net"}, "as the caller has named them"
+    assert set(states) == {"carol2@example.net", f"{second.url}/", "ann@example.net"}, "as the caller has named them"
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", state) for state in states.values())
     by_mail = {member["email"]: member for member in shared.members}
-    assert by_mail["zoe@example.net"]["status"] == "pending"
+    assert by_mail["carol2@example.net"]["status"] == "pending"
     assert by_mail[second.email] == {**by_mail[second.email], "status": "pending", "instance": second.url}
     assert by_mail["ann@example.net"]["groups"] == [0]
     assert alice.sharing(shared.id)["groups"] == [{"id": "of-the-peer", "name": "Theirs", "addedBy": 1,
@@ -340,8 +340,8 @@ def test_the_end_for_all_reaches_who_was_in(shared: Shared, second: FakePeer) ->
 
 def test_an_instance_that_is_removed_tells_the_members(town: Town, peer: FakePeer) -> None:
     server = town.alice.server
-    dora = Person(server, "hazel").move_in()
-    shared = share(dora, peer)
+    bob2 = Person(server, "hazel").move_in()
+    shared = share(bob2, peer)
     accept(shared)
-    server.ask("instances", "rm", dora.domain, "--force")
+    server.ask("instances", "rm", bob2.domain, "--force")
     peer.awaits("DELETE", f"/sharings/{shared.id}$")

@@ -229,7 +229,7 @@ def test_doctypes_that_are_not_shared_are_dropped(visit: Visit) -> None:
     ):  # fmt: skip
         answer = peer.send_bulk(deal, {"_id": make_id(doctype), **history("1-aa"), "email": []}, doctype=doctype)
         assert answer.status_code in (200, 400), (doctype, answer.text)
-        settings = {"_id": "io.cozy.settings.instance", **history(revision(99, "x")), "public_name": "Mallory"}
+        settings = {"_id": "io.cozy.settings.instance", **history(revision(99, "x")), "public_name": "Alice2"}
         assert peer.send_bulk(deal, settings, doctype=doctype).status_code in (200, 400)
     assert bob.document("io.cozy.contacts", make_id("io.cozy.contacts")) is None
     assert bob.document("io.cozy.tests", make_id("io.cozy.tests")) is None
@@ -395,7 +395,7 @@ def test_a_content_without_an_end_is_stopped(visit: Visit) -> None:
 @pytest.fixture
 def trap() -> Iterator[FakePeer]:
     """A recipient of alice's that misbehaves."""
-    peer = FakePeer("heidi").start()
+    peer = FakePeer("carol3").start()
     yield peer
     peer.stop()
 
@@ -456,7 +456,7 @@ def test_the_logs_tell_no_secrets(town: Town, visit: Visit) -> None:
 
 @pytest.mark.usefixtures("visit")  # with changes of its own
 def test_documents_of_a_rule_take_over_nothing_that_was_there(town: Town) -> None:
-    peer, bob = FakePeer("frank").start(), town.bob
+    peer, bob = FakePeer("bob3").start(), town.bob
     own = bob.create("io.cozy.tests", {"circle": "friends", "text": "bob's own"})
     rule = peer.rule("By a field", "friends", "io.cozy.tests", selector="circle")
     deal = peer.invite(bob, "Documents by a field", rules=[rule])

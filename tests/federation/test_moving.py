@@ -75,11 +75,11 @@ def test_an_owner_moves_and_the_recipient_follows(town: Town, elsewhere: Server)
 
 
 def test_a_recipient_moves_and_the_owner_follows(town: Town, elsewhere: Server) -> None:
-    erin = Person(town.carol.server, "erin").move_in()
-    shared = share_folder(town.bob, "Recipient moves", [erin])
+    alice2 = Person(town.carol.server, "alice2").move_in()
+    shared = share_folder(town.bob, "Recipient moves", [alice2])
     town.bob.upload("before.txt", b"before", shared.place(town.bob))
     shared.agree("before.txt")
-    there = move(erin, elsewhere, town.mails)
+    there = move(alice2, elsewhere, town.mails)
     assert there.at(f"{INBOX}/Recipient moves") is not None
     eventually(lambda: town.bob.sharing(shared.id)["members"][1]["instance"] == there.url, "bob knows the new address")
-    both_ways(shared, "erin", there, town.bob, "recipient")
+    both_ways(shared, "alice2", there, town.bob, "recipient")

@@ -65,7 +65,7 @@ def share(alice: Person, peer: FakePeer, title: str, rules: list[Body], *, verb:
 @pytest.fixture(scope="module")
 def peer() -> Iterator[FakePeer]:
     """A server of another make that takes part in all sharings of these tests."""
-    peer = FakePeer("ida").start()
+    peer = FakePeer("alice2").start()
     yield peer
     peer.stop()
     assert peer.faults == [], peer.faults

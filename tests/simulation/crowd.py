@@ -83,7 +83,7 @@ class Crowd:
 
     async def begin(self) -> None:
         """People, and what they share at first, in good weather."""
-        names = ("alice", "bob", "carol", "dave")[: self.random.choice(self.plan.people)]
+        names = ("alice", "bob", "carol", "carol2")[: self.random.choice(self.plan.people)]
         strange = self.random.choice(names) if self.plan.other_makes else ""
         for name in names:
             skew = self.random.choice((0.0, 0.0, -40.0, 25.0, 3 * 3600.0, -DAY))

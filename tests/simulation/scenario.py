@@ -42,7 +42,7 @@ class Scenario:
 
     async def run(self) -> None:
         """The whole scenario. Raises Broken."""
-        names = ("alice", "bob", "carol", "dave")[: self.plan.members]
+        names = ("alice", "bob", "carol", "carol2")[: self.plan.members]
         for name in names:
             await self.world.add(name, skew=self.random.choice((0.0, -40.0, 25.0)))
         owner = self.world.servers[0]
