@@ -215,18 +215,18 @@ def test_terms_to_sign_are_told_in_the_head(server: RunningServer, app: Path) ->
 
 
 def test_too_many_devices_have_to_be_dealt_with_first(server: RunningServer, app: Path) -> None:
-    dan = server.add("dan", passphrase="cozy")
-    install(dan, app)
-    install(dan, app, "settings")
-    browser = Browser(dan)
+    bob5 = server.add("bob5", passphrase="cozy")
+    install(bob5, app)
+    install(bob5, app, "settings")
+    browser = Browser(bob5)
     browser.login()
     for name in ("phone", "tablet"):
         sent = {"redirect_uris": ["https://device.example/cb"], "client_name": name, "software_id": "x",
                 "client_kind": "mobile"}  # fmt: skip
         json = {"Content-Type": "application/json", "Accept": "application/json"}
-        client = dan.post("/auth/register", content=msgspec.json.encode(sent), headers=json).json()
-        dan.server.do(lambda _, id=client["client_id"]: _settle(dan, id))
-    change(dan, feature_flags={"cozy.oauthclients.max": 1})
+        client = bob5.post("/auth/register", content=msgspec.json.encode(sent), headers=json).json()
+        bob5.server.do(lambda _, id=client["client_id"]: _settle(bob5, id))
+    change(bob5, feature_flags={"cozy.oauthclients.max": 1})
     answer = visit(browser, "/?x=1")
     assert answer.status_code == 303
     assert httpx.URL(answer.headers["location"]).path == "/settings/clients/limit-exceeded"
@@ -235,9 +235,9 @@ def test_too_many_devices_have_to_be_dealt_with_first(server: RunningServer, app
     assert "Connected devices: 2. Allowed: 1." in page.text
     assert visit(browser, "/public/").status_code == 200
     assert visit(browser, "/", "settings").status_code == 200
-    change(dan, feature_flags={})
+    change(bob5, feature_flags={})
     back = browser.get(answer.headers["location"])
-    assert (back.status_code, back.headers["location"]) == (303, dan.instance.app_url("mini") + "?x=1")
+    assert (back.status_code, back.headers["location"]) == (303, bob5.instance.app_url("mini") + "?x=1")
 
 
 async def _settle(person: Person, client_id: str) -> None:
@@ -421,11 +421,11 @@ def test_public_pages_of_a_moved_instance_tell_where_they_are(server: RunningSer
 
 
 def test_a_blocked_instance_shows_no_app(server: RunningServer, app: Path) -> None:
-    ben = server.add("ben", passphrase="cozy")
-    install(ben, app, "settings")
-    change(ben, blocked=True)
-    assert visit(Browser(ben), "/settings/", "settings").status_code == 503
-    change(ben, blocked=False)
+    alice5 = server.add("alice5", passphrase="cozy")
+    install(alice5, app, "settings")
+    change(alice5, blocked=True)
+    assert visit(Browser(alice5), "/settings/", "settings").status_code == 503
+    change(alice5, blocked=False)
 
 
 def test_home_shows_the_apps_until_there_is_a_home_app(server: RunningServer, tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ def test_the_rules_of_the_tree_hold_for_received_items_too(alice: Person, drawer
 
 
 def test_a_new_instance_has_a_first_tree(server: RunningServer) -> None:
-    camille = server.add("camille", locale="fr")
-    root = Drawer(camille).ok("GET", f"/files/{ROOT}")
+    bob5 = server.add("bob5", locale="fr")
+    root = Drawer(bob5).ok("GET", f"/files/{ROOT}")
     names = {child["attributes"]["name"]: child["attributes"] for child in root["included"]}
     assert set(names) - {"drawer"} >= {"Administratif", "Photos"}
     reference = {"id": "io.cozy.apps/administrative", "type": "io.cozy.apps"}
@@ -142,9 +142,9 @@ def test_the_directories_of_sharings_are_made_when_needed_and_come_back_empty(se
 
 
 def test_a_directory_that_has_the_place_is_used(server: RunningServer) -> None:
-    emma = server.add("emma")
-    mine = Drawer(emma).mkdir("Inbox of sharings", into=ROOT)
-    assert write(emma, lambda tx: ensure_shared_with_me(tx, emma.instance)).id == mine["id"]
+    alice5 = server.add("alice5")
+    mine = Drawer(alice5).mkdir("Inbox of sharings", into=ROOT)
+    assert write(alice5, lambda tx: ensure_shared_with_me(tx, alice5.instance)).id == mine["id"]
 
 
 # -- checks

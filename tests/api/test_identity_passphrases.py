@@ -142,12 +142,12 @@ def test_pages_of_the_passphrase_keep_the_token_of_the_browser(server: RunningSe
 
 
 def test_the_passphrase_alone_confirms_even_without_a_session(server: RunningServer) -> None:
-    abe = server.add("abe", passphrase="cozy")
-    browser = Browser(abe)
-    page = browser.get("/auth/confirm", params={"state": "s", "redirect": f"http://drive.{abe.domain}/"})
+    bob5 = server.add("bob5", passphrase="cozy")
+    browser = Browser(bob5)
+    page = browser.get("/auth/confirm", params={"state": "s", "redirect": f"http://drive.{bob5.domain}/"})
     assert page.status_code == 200
-    data = {**fields(page.text), "passphrase": hashed("cozy", abe.domain), "clear": ""}
+    data = {**fields(page.text), "passphrase": hashed("cozy", bob5.domain), "clear": ""}
     answer = browser.post("/auth/confirm", data=data)
     assert answer.status_code == 303
-    assert answer.headers["location"].startswith(f"http://drive.{abe.domain}/?code=")
+    assert answer.headers["location"].startswith(f"http://drive.{bob5.domain}/?code=")
     assert not browser.logged_in

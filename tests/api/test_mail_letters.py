@@ -308,6 +308,6 @@ def test_every_template_that_the_server_asks_for_exists() -> None:
     for source in Path(inglenook.__file__).parent.rglob("*.py"):
         text = source.read_text("utf-8")
         asked.update(re.findall(r"letters\.post\(\s*tx,\s*\"(\w+)\"", text))
-        asked.update(re.findall(r"(?:\btemplate=|^TEMPLATE = )\"(\w+)\"", text, re.MULTILINE))
+        asked.update(re.findall(r"(?:\btemplate=|^TEMPLATE = |MailedCode\(\w+, )\"(\w+)\"", text, re.MULTILINE))
     assert {"sharing_request", "sharing_access_request", "two_factor"} <= asked
     assert asked <= TEMPLATES.keys()

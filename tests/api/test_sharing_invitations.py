@@ -242,8 +242,8 @@ def test_a_preview_shows_the_member_and_makes_him_seen(town: Town) -> None:
 
 def test_a_group_without_anybody_reachable_waits(town: Town) -> None:
     alice = town.alice
-    nemo = contact(alice, "nemo", email="")
-    sharing = share(alice, people(contact(alice, "first"), groups=(group(alice, "Friends", nemo),)))
+    bob5 = contact(alice, "bob5", email="")
+    sharing = share(alice, people(contact(alice, "first"), groups=(group(alice, "Friends", bob5),)))
     assert member(alice, sharing, 2) == {
-        "status": "mail-not-sent", "name": "nemo", "only_in_groups": True, "groups": [0],
+        "status": "mail-not-sent", "name": "bob5", "only_in_groups": True, "groups": [0],
     }  # fmt: skip

@@ -162,19 +162,19 @@ def test_an_invitation_that_comes_late(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     sharing = invited(alice, carol2)
     token = carol2.join(alice, sharing)
-    nemo = {"status": "mail-not-sent", "name": "Nemo", "groups": [0], "only_in_groups": True}
+    bob5 = {"status": "mail-not-sent", "name": "Bob5", "groups": [0], "only_in_groups": True}
     groups = [{"id": "g", "name": "G", "addedBy": 0, "read_only": False}]
-    body = {"data": {"relationships": {"recipients": {"data": [nemo]}, "groups": {"data": groups}}}}
+    body = {"data": {"relationships": {"recipients": {"data": [bob5]}, "groups": {"data": groups}}}}
     assert alice.post(f"/sharings/{sharing}/recipients/delegated", token=token, json_body=body).json() == {}
     path = f"/sharings/{sharing}/members/2/invitation"
     told = {
         "data": {
             "type": "io.cozy.sharings.members",
-            "attributes": {"status": "mail-not-sent", "email": "nemo@example.org"},
+            "attributes": {"status": "mail-not-sent", "email": "bob5@example.org"},
         }
     }
     answer = alice.post(path, token=token, json_body=told)
-    assert answer.json() == {"nemo@example.org": state_of(alice, sharing, 2)}
+    assert answer.json() == {"bob5@example.org": state_of(alice, sharing, 2)}
     assert member(alice, sharing, 2)["status"] == "pending"
     assert alice.post(path, token=token, json_body=told).status_code == 409
     assert alice.post(path.replace("/2/", "/9/"), token=token, json_body=told).status_code == 422
@@ -205,12 +205,12 @@ def test_who_enters_or_leaves_a_group_enters_or_leaves_the_sharing(town: Town) -
 
 def test_a_contact_of_a_group_is_invited_when_it_gets_an_address(town: Town) -> None:
     alice = town.alice
-    nemo = contact(alice, "nemo-late", email="")
-    sharing = share(alice, people(contact(alice, "other"), groups=(group(alice, "Sea", nemo),)))
+    bob5 = contact(alice, "bob5-late", email="")
+    sharing = share(alice, people(contact(alice, "other"), groups=(group(alice, "Sea", bob5),)))
     assert member(alice, sharing, 2)["status"] == "mail-not-sent"
-    update(alice, "io.cozy.contacts", nemo, email=[{"address": "nemo-late@example.org"}])
+    update(alice, "io.cozy.contacts", bob5, email=[{"address": "bob5-late@example.org"}])
     eventually(lambda: member(alice, sharing, 2)["status"] == "pending")
-    assert f"/sharings/{sharing}/discovery?state=" in mail_to(alice, "nemo-late@example.org")
+    assert f"/sharings/{sharing}/discovery?state=" in mail_to(alice, "bob5-late@example.org")
 
 
 def test_the_group_of_a_recipient_is_followed_through_the_owner(town: Town) -> None:

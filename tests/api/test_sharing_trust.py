@@ -16,7 +16,7 @@ CONTEXTS = {
     "default": {"sharing": OPTIONS},
     "plain": {"files": {}},
     "careful": {"sharing": {}},
-    "domains": {"sharing": {"auto_accept_trusted": True, "trusted_domains": ["FAY.localhost."]}},
+    "domains": {"sharing": {"auto_accept_trusted": True, "trusted_domains": ["CAROL2.localhost."]}},
 }
 
 
@@ -62,9 +62,9 @@ def test_who_is_at_a_trusted_domain_is_accepted(server: RunningServer, carol2: S
 
 
 def test_others_wait_for_their_user(server: RunningServer, carol2: Scripted) -> None:
-    careful = server.add("emil", passphrase="cozy", context="careful")
+    careful = server.add("bob5", passphrase="cozy", context="careful")
     trust(careful, carol2)
-    stranger = server.add("fred", passphrase="cozy")
+    stranger = server.add("alice5", passphrase="cozy")
     known = contact(stranger, "carol2", email=carol2.email)
     stateless = server.add("alice2", passphrase="cozy")
     trust(stateless, carol2)

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -59,10 +60,10 @@ def test_a_running_request_is_finished_before_the_end(operator: Operator) -> Non
         f"POST /files/?Type=file&Name=a.txt HTTP/1.1\r\nHost: {alice}\r\nAuthorization: Bearer {token}\r\n"
         "Content-Type: text/plain\r\nContent-Length: 10\r\nConnection: close\r\n\r\n"
     )
-    listening = connections_of(process)
+    before = sockets_of(process)
     with socket.create_connection(("127.0.0.1", operator.port), timeout=20) as connection:
         connection.sendall(head.encode() + b"01234")
-        wait_for(lambda: connections_of(process) > listening, "the request has begun")
+        wait_for(lambda: sockets_of(process) - before, "the request has begun")
         process.send_signal(signal.SIGTERM)
         wait_for(lambda: "stopping" in operator.log(), "the server has heard")
         wait_for(lambda: not takes_connections(operator.port), "no request is taken any more")
@@ -173,12 +174,10 @@ def takes_connections(port: int) -> bool:
     return True
 
 
-def connections_of(process: subprocess.Popen[bytes]) -> int:
-    """How many sockets a process has open."""
-    sockets = 0
+def sockets_of(process: subprocess.Popen[bytes]) -> set[str]:
+    """The sockets that a process has open."""
+    sockets: set[str] = set()
     for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
-        try:
-            sockets += os.readlink(descriptor).startswith("socket:")
-        except FileNotFoundError:
-            continue
-    return sockets
+        with suppress(FileNotFoundError):
+            sockets.add(os.readlink(descriptor))
+    return {name for name in sockets if name.startswith("socket:")}

@@ -19,6 +19,7 @@ from tests.servers import free_port
 from .conftest import Operator, wait_for
 
 TESTS = "io.cozy.tests"
+NUMBERED = "io.cozy.tests.numbered"
 WORKERS = 3
 
 
@@ -30,7 +31,7 @@ class Household:
         self.server = operator.serve("--workers", str(WORKERS), *words)
         self.alice = operator.domain("alice")
         operator.ask("instances", "add", self.alice, "--passphrase", "cozy")
-        self.token = operator.ask("instances", "token-cli", self.alice, f"{TESTS} io.cozy.files")
+        self.token = operator.ask("instances", "token-cli", self.alice, f"{TESTS} {NUMBERED} io.cozy.files")
 
     @property
     def workers(self) -> list[int]:
@@ -115,12 +116,12 @@ def test_a_secret_made_by_one_process_opens_the_door_of_another(household: House
 
 
 def test_an_index_that_one_process_has_made_serves_all(household: Household) -> None:
-    assert household.call("PUT", f"/data/{TESTS}/seed", json={"n": -1}).status_code in (200, 201)
+    assert household.call("PUT", f"/data/{NUMBERED}/seed", json={"n": -1}).status_code in (200, 201)
     query = {"selector": {"n": {"$gte": 0}}, "limit": 1000}
-    assert household.call("POST", f"/data/{TESTS}/_index", json={"index": {"fields": ["n"]}}).status_code == 200
+    assert household.call("POST", f"/data/{NUMBERED}/_index", json={"index": {"fields": ["n"]}}).status_code == 200
     for number in range(20):
-        assert household.call("POST", f"/data/{TESTS}/", json={"n": number}).status_code == 201
-        found = household.call("POST", f"/data/{TESTS}/_find", json=query).json()["docs"]
+        assert household.call("POST", f"/data/{NUMBERED}/", json={"n": number}).status_code == 201
+        found = household.call("POST", f"/data/{NUMBERED}/_find", json=query).json()["docs"]
         assert [document["n"] for document in found] == list(range(number + 1))
 
 

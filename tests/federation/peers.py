@@ -42,7 +42,7 @@ def peer() -> Iterator[FakePeer]:
 @pytest.fixture(scope="module")
 def visit(town: Town, request: pytest.FixtureRequest) -> Iterator[Visit]:
     """A folder of the fake peer's at bob's, with nothing in it yet."""
-    peer = FakePeer("emil").start()
+    peer = FakePeer("alice3").start()
     title = str(request.module.__name__).rpartition(".")[2]
     yield Visit(town.bob, peer, peer.invite(town.bob, title))
     peer.stop()

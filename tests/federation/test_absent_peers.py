@@ -16,7 +16,7 @@ from .processes import eventually
 @pytest.fixture
 def hanging() -> FakePeer:
     """A peer that takes requests and, once `hang` is called, never answers."""
-    return FakePeer("nemo").start()
+    return FakePeer("carol4").start()
 
 
 def test_a_member_that_hangs_keeps_nobody_waiting(town: Town, hanging: FakePeer) -> None:

@@ -27,7 +27,7 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
 
     server = Server(tmp_path_factory.mktemp("bob")).start()
     bob = Person(server, "bob").move_in()
-    peer = FakePeer("emil").start()
+    peer = FakePeer("alice3").start()
     yield Visit(bob, peer, peer.invite(bob, "Batches"))
     peer.stop()
     server.kill()
@@ -198,11 +198,11 @@ def test_a_content_in_conflict_makes_the_copy_of_the_plain_protocol(visit: Visit
     push(visit, frame(document, b"first"))
     visit.person.overwrite(document["_id"], b"bob's, twice")
     visit.person.change(document["_id"], tags=["later"])
-    lost = peer.file(deal, "conflict.txt", b"emil's", document["_rev"], revision(2, "lost"))
-    assert outcomes(push(visit, frame(lost, b"emil's"))) == ["done"]
+    lost = peer.file(deal, "conflict.txt", b"alice3's", document["_rev"], revision(2, "lost"))
+    assert outcomes(push(visit, frame(lost, b"alice3's"))) == ["done"]
     tree = visit.tree()
     assert tree["conflict.txt"][2] == md5(b"bob's, twice")
-    assert tree["conflict (2).txt"][2] == md5(b"emil's")
+    assert tree["conflict (2).txt"][2] == md5(b"alice3's")
     copy = visit.person.find(visit.place, "conflict (2).txt")
     assert copy == xor(document["_id"], bytes(int(c, 16) for c in lost["_rev"].partition("-")[2]))
 
@@ -280,7 +280,7 @@ def test_nobody_else_can_push_or_offer(visit: Visit) -> None:
 
 def test_a_server_without_extensions_says_nothing_of_them(new_person: NewPerson) -> None:
     bob = new_person("bob", extensions="none")
-    peer = FakePeer("emil").start()
+    peer = FakePeer("alice3").start()
     deal = peer.invite(bob, "Plain")
     visit = Visit(bob, peer, deal)
     answer = peer.send(deal, "POST", "/_revs_diff", {})

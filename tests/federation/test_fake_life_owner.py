@@ -92,9 +92,9 @@ def test_to_reading_and_back(town: Town, peer: FakePeer, deal: Deal) -> None:
 
 def test_an_owner_who_moves_is_followed(town: Town, peer: FakePeer, deal: Deal) -> None:
     bob = town.bob
-    new = FakePeer("ingrid").start()
+    new = FakePeer("carol4").start()
     new.deals[deal.id] = deal
-    deal.mine = token(deal.id, "ingrid")
+    deal.mine = token(deal.id, "carol4")
     moved = {"id": "", "new_instance": new.url, "access_token": deal.mine, "refresh_token": "r"}
     body = {"data": {"type": "io.cozy.sharings.moved", "id": deal.id, "attributes": moved}}
     answer = peer.send(deal, "POST", "/recipients/self/moved", body, kind=JSONAPI)
@@ -154,7 +154,7 @@ def test_a_group_of_a_recipient_is_followed_through_the_owner(town: Town, peer: 
     inside = {"groups": {"data": [{"_id": group, "_type": "io.cozy.contacts.groups"}]}}
     ann = bob.contact("ann", f"ann{deal.id[:6]}@example.net")
     bob.update("io.cozy.contacts", ann, relationships=inside)
-    nemo = bob.create("io.cozy.contacts", {"fullname": "Nemo", "relationships": inside})
+    bob4 = bob.create("io.cozy.contacts", {"fullname": "Bob4", "relationships": inside})
     add(bob, deal, groups=(group,))
     sent = peer.awaits("POST", "/recipients/delegated$").json["data"]["relationships"]
     assert [one["name"] for one in sent["groups"]["data"]] == ["Band"]
@@ -170,7 +170,7 @@ def test_a_group_of_a_recipient_is_followed_through_the_owner(town: Town, peer: 
     assert [(one["email"], one["groups"]) for one in added] == [(f"later{deal.id[:6]}@example.net", [0])]
     bob.update("io.cozy.contacts", ann, relationships={})
     peer.awaits("DELETE", "/groups/0/2$")
-    assert nemo
+    assert bob4
 
 
 def test_a_member_decides_on_the_rights_of_another_one(town: Town, peer: FakePeer, deal: Deal) -> None:
@@ -249,7 +249,7 @@ def test_a_shortcut_is_put_in_its_place_by_the_preview_of_the_owner(town: Town, 
 
 def test_an_instance_that_is_removed_leaves(town: Town, peer: FakePeer) -> None:
     server = town.bob.server
-    guest = Person(server, "jonas").move_in()
+    guest = Person(server, "alice4").move_in()
     title = next(TITLES)
     deal = peer.invite(guest, title, rules=[peer.rule(title, make_id(title), "io.cozy.tests")])
     server.ask("instances", "rm", guest.domain, "--force")

@@ -27,7 +27,7 @@ TITLES = (f"Life {number}" for number in itertools.count(1))
 @pytest.fixture
 def second() -> Iterator[FakePeer]:
     """One more server of another make."""
-    peer = FakePeer("gerda").start()
+    peer = FakePeer("carol4").start()
     yield peer
     peer.stop()
     assert peer.faults == [], peer.faults
@@ -172,12 +172,12 @@ def test_saying_no_is_seen_by_the_owner(shared: Shared) -> None:
 def test_everybody_learns_of_everybody(town: Town, shared: Shared, second: FakePeer) -> None:
     alice, peer = shared.alice, shared.peer
     deal = accept(shared)
-    shared.add(alice.contact("gerda", second.email, second.url))
-    eventually(lambda: len(deal.members) == 3, "the list with gerda")
+    shared.add(alice.contact("carol4", second.email, second.url))
+    eventually(lambda: len(deal.members) == 3, "the list with carol4")
     assert deal.members[2] == {"status": "pending", "email": second.email}
     other = second.join(alice, shared.id)
-    eventually(lambda: [one["status"] for one in deal.members] == ["owner", "ready", "ready"], "gerda is in")
-    assert deal.members[2]["public_name"] == "Gerda"
+    eventually(lambda: [one["status"] for one in deal.members] == ["owner", "ready", "ready"], "carol4 is in")
+    assert deal.members[2]["public_name"] == "Carol4"
     friends = alice.create("io.cozy.contacts.groups", {"name": "Friends"})
     carol2 = alice.contact("carol2", "carol2@example.net")
     alice.update("io.cozy.contacts", carol2, relationships={"groups": {"data": [
@@ -199,7 +199,7 @@ def test_a_member_adds_people_and_groups_through_the_owner(town: Town, shared: S
     deal = accept(shared)
     people = [
         {"status": "mail-not-sent", "name": "Carol2", "email": "carol2@example.net"},
-        {"status": "mail-not-sent", "name": "Gerda", "email": second.email, "instance": f"{second.url}/"},
+        {"status": "mail-not-sent", "name": "Carol4", "email": second.email, "instance": f"{second.url}/"},
         {"status": "mail-not-sent", "name": "Ann", "email": "ann@example.net", "only_in_groups": True, "groups": [0]},
     ]
     groups = [{"id": "of-the-peer", "name": "Theirs", "addedBy": 1, "read_only": False}]
@@ -227,14 +227,14 @@ def test_a_member_adds_people_and_groups_through_the_owner(town: Town, shared: S
 def test_somebody_of_a_members_group_gets_an_address_later(town: Town, shared: Shared) -> None:
     peer = shared.peer
     deal = accept(shared)
-    nemo = {"status": "mail-not-sent", "name": "Nemo", "only_in_groups": True, "groups": [0]}
+    bob4 = {"status": "mail-not-sent", "name": "Bob4", "only_in_groups": True, "groups": [0]}
     group = {"id": "of-the-peer", "name": "Theirs", "addedBy": 1, "read_only": False}
-    assert delegate(peer, deal, [nemo], [group]).json() == {}
+    assert delegate(peer, deal, [bob4], [group]).json() == {}
     assert shared.members[2]["status"] == "mail-not-sent"
-    told = {"data": {"type": "io.cozy.sharings.members", "attributes": {**nemo, "email": "nemo@example.net"}}}
+    told = {"data": {"type": "io.cozy.sharings.members", "attributes": {**bob4, "email": "bob4@example.net"}}}
     answer = peer.send(deal, "POST", "/members/2/invitation", told, kind=JSONAPI, accept="application/json")
     assert answer.status_code == 200
-    assert set(answer.json()) == {"nemo@example.net"}
+    assert set(answer.json()) == {"bob4@example.net"}
     assert shared.members[2]["status"] == "pending"
 
 
@@ -322,7 +322,7 @@ def test_who_was_revoked_can_come_again_under_other_ids(shared: Shared) -> None:
 def test_the_end_for_all_reaches_who_was_in(shared: Shared, second: FakePeer) -> None:
     alice = shared.alice
     accept(shared)
-    shared.add(alice.contact("gerda", second.email, second.url))
+    shared.add(alice.contact("carol4", second.email, second.url))
     second.awaits("PUT", f"/sharings/{shared.id}$")
     alice.do("DELETE", f"/sharings/{shared.id}/recipients")
     shared.peer.awaits("DELETE", f"/sharings/{shared.id}$")
@@ -340,7 +340,7 @@ def test_the_end_for_all_reaches_who_was_in(shared: Shared, second: FakePeer) ->
 
 def test_an_instance_that_is_removed_tells_the_members(town: Town, peer: FakePeer) -> None:
     server = town.alice.server
-    bob2 = Person(server, "hazel").move_in()
+    bob2 = Person(server, "alice4").move_in()
     shared = share(bob2, peer)
     accept(shared)
     server.ask("instances", "rm", bob2.domain, "--force")

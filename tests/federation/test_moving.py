@@ -64,14 +64,14 @@ def both_ways(shared: Shared, mover: str, there: Person, other: Person, label: s
 
 
 def test_an_owner_moves_and_the_recipient_follows(town: Town, elsewhere: Server) -> None:
-    dan = Person(town.alice.server, "dan").move_in()
-    shared = share_folder(dan, "Owner moves", [town.bob])
-    dan.upload("before.txt", b"before", shared.place(dan))
+    carol4 = Person(town.alice.server, "carol4").move_in()
+    shared = share_folder(carol4, "Owner moves", [town.bob])
+    carol4.upload("before.txt", b"before", shared.place(carol4))
     shared.agree("before.txt")
-    there = move(dan, elsewhere, town.mails)
+    there = move(carol4, elsewhere, town.mails)
     eventually(lambda: town.bob.sharing(shared.id)["members"][0]["instance"] == there.url, "bob knows the new address")
-    both_ways(shared, "dan", there, town.bob, "owner")
-    assert there.sharing(shared.id)["moved_from"] == dan.url
+    both_ways(shared, "carol4", there, town.bob, "owner")
+    assert there.sharing(shared.id)["moved_from"] == carol4.url
 
 
 def test_a_recipient_moves_and_the_owner_follows(town: Town, elsewhere: Server) -> None:

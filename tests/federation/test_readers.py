@@ -16,8 +16,8 @@ from .people import md5
 @pytest.fixture(scope="module")
 def visit(town: Town) -> Iterator[Visit]:
     """A folder of the peer's that bob may only read."""
-    peer = FakePeer("karl").start()
-    rule = peer.rule("Only to read", make_id("karl", "root"), add="push", update="push", remove="push")
+    peer = FakePeer("carol4").start()
+    rule = peer.rule("Only to read", make_id("carol4", "root"), add="push", update="push", remove="push")
     yield Visit(town.bob, peer, peer.invite(town.bob, "Only to read", rules=[rule]))
     sent = [str(call) for call in peer.calls if call.method in ("POST", "PUT") and "/answer" not in call.path]
     assert sent == [], "a reader sends nothing"

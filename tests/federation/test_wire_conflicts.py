@@ -68,7 +68,7 @@ def busy(_: object) -> Reply:
 @pytest.fixture(scope="module", params=["recipient", "owner"])
 def side(request: pytest.FixtureRequest, town: Town) -> Iterator[Side]:
     """Bob as the recipient of a peer's folder, then alice as the owner of one."""
-    peer = FakePeer(f"greta-{request.param}").start()
+    peer = FakePeer(f"carol4-{request.param}").start()
     if request.param == "recipient":
         deal = peer.invite(town.bob, "Conflicts")
         yield Side(town.bob, peer, deal, deal.inbound_root, owner=False)

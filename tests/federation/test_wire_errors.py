@@ -211,7 +211,7 @@ def test_a_description_that_is_too_long_or_none(visit: Visit) -> None:
 
 
 def test_only_the_owner_changes_the_description(town: Town) -> None:
-    peer = FakePeer("greta").start()
+    peer = FakePeer("carol4").start()
     root = town.alice.mkdir("Described")
     contact = town.alice.contact(peer.name, peer.email, peer.url)
     deal = peer.join(town.alice, town.alice.share("Described", [folder_rule("Described", root)], [contact]))

@@ -71,8 +71,10 @@ class Instances:
         hooks: Sequence[Hook] = (),
         *,
         ephemeral: ShortLived,
+        threads: bool = True,
     ) -> None:
         self.env = env
+        self._threads = threads
         self.stores = stores
         self.blobs = blobs
         self.peers = peers
@@ -262,7 +264,7 @@ class Instances:
         await self.released(instance)
         name, instance.generation = instance.doc.store_name, instance.doc.generation
         instance.store = await self.stores.open(name, indexes=self.indexes, hooks=self.hooks)
-        instance.contents = Contents(instance.store, self.blobs.of(name), self.env)
+        instance.contents = Contents(instance.store, self.blobs.of(name), self.env, threads=self._threads)
         for step in self.on_opened:
             await step(instance)
         if self.claims is None or self.claims.holds(instance):
@@ -348,7 +350,7 @@ class Instances:
     async def assemble(self, id: str, rev: str, doc: InstanceDoc) -> Instance:
         """An instance with its data opened, which nobody can reach yet."""
         store = await self.stores.open(doc.store_name, indexes=self.indexes, hooks=self.hooks)
-        contents = Contents(store, self.blobs.of(doc.store_name), self.env)
+        contents = Contents(store, self.blobs.of(doc.store_name), self.env, threads=self._threads)
         return Instance(
             id=id, rev=rev, doc=doc, store=store, contents=contents, peers=self.peers,
             ephemeral=self.ephemeral, env=self.env, registry=self,

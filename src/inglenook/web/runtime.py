@@ -55,8 +55,9 @@ class Runtime:
         self.ephemeral = self.backends.values
         self.peers = Peers(env, transport)
         self.instances = Instances(
-            env, self.stores, self.blobs, self.peers, parts.indexes(), parts.hooks(), ephemeral=self.ephemeral
-        )
+            env, self.stores, self.blobs, self.peers, parts.indexes(), parts.hooks(), ephemeral=self.ephemeral,
+            threads=threads,
+        )  # fmt: skip
         self.parts: list[parts.Part] = []
         self._ending = AsyncExitStack()
 
