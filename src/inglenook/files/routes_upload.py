@@ -96,21 +96,21 @@ async def overwrite(caller: Caller, request: HttpRequest, file_id: str, *, drive
     return wire.jsonapi(present.file_document(shape_of(instance, drive_id), written, versions))
 
 
+IN_TRASH = "Parent directory is in the trash"
+
+
 @dataclass(frozen=True, slots=True)
 class _Overwrite:
-    """A request for new content, and the file as it was when it came."""
+    """A request for new content, and the file as it was when it came; `body` is the document to be, but for the
+    content."""
 
     item: Item
+    body: Body
     sent: Sent
     stamp: Stamp
     declared: Declared
     permit: Permit
     revision: str  # that the file must have, empty: any
-
-    @property
-    def body(self) -> Body:
-        """The body of the document to be, but for the content."""
-        return overwritten_body(self.item, self.sent, self.stamp)
 
     def check(self, view: Reader) -> None:
         """Raises Forbidden unless the file may be changed, and be what it will be."""
@@ -119,14 +119,16 @@ class _Overwrite:
         access.require(self.permit, "PUT", Item(self.item.id, self.item.rev, self.body), lineage)
 
     def brought_up(self, tx: Writer) -> tuple[Item, Body]:
-        """The file as it is now, and the body for it. Raises NotFound, Forbidden, and DocumentConflict when it has
-        another content by now, or not the revision that was expected."""
+        """The file as it is now, and the body for it. Raises NotFound (also when it is in the trash by now), Forbidden,
+        and DocumentConflict when it has another content by now, or not the revision that was expected."""
         current = tree.find_file(tx, self.item.id)
         if current.rev == self.item.rev:
             return self.item, self.body
         if self.revision or current.md5sum != self.item.md5sum:
             raise DocumentConflict
-        later = replace(self, item=current)
+        if current.trashed:
+            raise NotFound(IN_TRASH)
+        later = replace(self, item=current, body=overwritten_body(current, self.sent, self.stamp))
         later.check(tx)
         return current, later.body
 
@@ -257,7 +259,7 @@ async def _prepare_overwrite(caller: Caller, request: HttpRequest, file_id: str)
     permit = await caller.permit()
     stamp = await stamp_of(caller, request.query_params)
     sent = replace(sent, metadata=without_uncertified(sent.metadata, permit))
-    asked = _Overwrite(item, sent, stamp, expected, permit, revision)
+    asked = _Overwrite(item, overwritten_body(item, sent, stamp), sent, stamp, expected, permit, revision)
     quota = quota_of(instance)
 
     def check(view: Reader) -> None:
@@ -266,7 +268,7 @@ async def _prepare_overwrite(caller: Caller, request: HttpRequest, file_id: str)
 
     await instance.store.read(check)
     if item.trashed:
-        raise NotFound("Parent directory is in the trash")
+        raise NotFound(IN_TRASH)
     return asked
 
 

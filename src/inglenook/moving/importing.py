@@ -129,7 +129,10 @@ async def merge(instance: Instance, wanted: Wanted, progress: Progress = ignore)
             summary = checker.summary
             summary.started_at, summary.source = started, wanted.source
             total = summary.files_size
-            done: Callable[[int], None] = lambda size: progress("importing", size, total)  # noqa: E731
+
+            def done(size: int) -> None:
+                progress("importing", size, total)
+
             await Application(instance, parts, items, to, summary, done, Merge(instance)).run()
             summary.finished_at = instance.env.clock.timestamp()
             summary.state = summary.result
