@@ -199,9 +199,7 @@ async def look(runtime: Runtime) -> Found:
         found.lags.update({(domain, reader): count for reader, count in behind.items()})
         found.waiting.update({(domain, worker): count for worker, count in waiting.items()})
         found.sizes[domain] = size
-    status = await runtime.status()
-    latencies: dict[str, str] = status.get("latencies", {})
-    found.latencies = {part: float(text.removesuffix("ms")) / 1000 for part, text in latencies.items()}
+    found.latencies, _ = await runtime.probe()
     space = await asyncio.to_thread(os.statvfs, runtime.folder)
     found.free = space.f_bavail * space.f_frsize
     return found

@@ -130,7 +130,20 @@ class Runtime:
 
     async def status(self) -> dict[str, Any]:
         """What `GET /status` tells: the time that each service takes to answer, or which one does not."""
-        latencies: dict[str, str] = {}
+        seconds, failing = await self.probe()
+        latencies = {name: f"{took * 1000:.3f}ms" for name, took in seconds.items()}
+        if failing:
+            return {
+                "status": "KO",
+                "message": "failing: " + ", ".join(failing),
+                "failing": failing,
+                "latencies": latencies,
+            }
+        return {"status": "OK", "message": "OK", "latencies": latencies}
+
+    async def probe(self) -> tuple[dict[str, float], dict[str, str]]:
+        """The seconds that each service takes to answer, and why the others do not."""
+        seconds: dict[str, float] = {}
         failing: dict[str, str] = {}
         clock = self.env.clock
         for name, probe in (("database", self._probe_database), ("storage", self._probe_storage)):
@@ -140,15 +153,8 @@ class Runtime:
             except (DomainError, OSError) as error:
                 failing[name] = str(error)
             else:
-                latencies[name] = f"{(clock.monotonic() - started) * 1000:.3f}ms"
-        if failing:
-            return {
-                "status": "KO",
-                "message": "failing: " + ", ".join(failing),
-                "failing": failing,
-                "latencies": latencies,
-            }
-        return {"status": "OK", "message": "OK", "latencies": latencies}
+                seconds[name] = clock.monotonic() - started
+        return seconds, failing
 
     async def _probe_database(self) -> None:
         await self.instances.count()
