@@ -271,6 +271,30 @@ async def test_blobs_that_a_crash_left_unnamed_are_found(
     assert not await place.blobs.exists(lost.content.sha256)
 
 
+async def test_the_store_tells_since_when_a_blob_is_garbage_and_that_there_is_some(
+    place: Place, store: DocumentStore, contents: Contents
+) -> None:
+    assert await store.read(lambda view: view.oldest_garbage()) is None
+    assert await contents.next_collection() is None
+    first, second = await contents.receive(chunks(LARGE)), await contents.receive(chunks(LARGE[1:]))
+    seq = await store.read(lambda view: view.last_seq())
+    moment = place.clock.now().timestamp()
+    await contents.discard(first)
+    assert await store.read(lambda view: view.last_seq()) > seq, "who subscribes is told"
+    place.clock.step(60)
+    await contents.discard(second)
+    assert await store.read(lambda view: view.oldest_garbage()) == moment
+    assert await contents.next_collection() == moment + GRACE_SECONDS
+    assert await contents.reconcile() == 0, "it is known already, and its time goes on"
+    assert await store.read(lambda view: view.oldest_garbage()) == moment
+    place.clock.step(GRACE_SECONDS - 30)
+    assert await contents.collect() == 1
+    assert await store.read(lambda view: view.oldest_garbage()) == moment + 60
+    place.clock.step(60)
+    assert await contents.collect() == 1
+    assert await contents.next_collection() is None
+
+
 # -- the blob store alone
 
 

@@ -115,16 +115,29 @@ class Contents:
             yield data[at : min(at + READ_PIECE, stop)]
 
     async def collect(self) -> int:
-        """Remove the blobs that nothing has named for an hour, and what interrupted uploads left; gives how many."""
+        """Remove the blobs that nothing has named for an hour, and what interrupted uploads left; gives how many.
+
+        The store is not written when there are none."""
         before = self._env.clock.now().timestamp() - GRACE_SECONDS
-        removed = await self._blobs.sweep(before=before)
-        while True:
+        removed = await self.sweep()
+        oldest = await self._store.read(lambda view: view.oldest_garbage())
+        while oldest is not None and oldest < before:
             listed, forgotten = await self._store.write(lambda tx: _forget_page(tx, before))
             for sha256 in forgotten:
                 # A blob that was put again meanwhile is younger, and stays.
                 removed += await self._blobs.delete(sha256, untouched_since=before)
             if listed < PAGE:
-                return removed
+                break
+        return removed
+
+    async def sweep(self) -> int:
+        """Remove what interrupted uploads left an hour ago; gives how much. Does not use the store."""
+        return await self._blobs.sweep(before=self._env.clock.now().timestamp() - GRACE_SECONDS)
+
+    async def next_collection(self) -> float | None:
+        """From when on `collect` will have something to do (seconds of Unix time), as things are now; None: never."""
+        oldest = await self._store.read(lambda view: view.oldest_garbage())
+        return None if oldest is None else oldest + GRACE_SECONDS
 
     async def reconcile(self) -> int:
         """Find blobs that no document names and that nobody knows as garbage (a crash between an upload and its
@@ -168,7 +181,9 @@ class Contents:
         return True
 
     async def _disown_unknown(self, blobs: list[str]) -> int:
-        unknown = await self._store.read(lambda view: [blob for blob in blobs if view.known_content(blob) is None])
+        if not blobs:
+            return 0
+        unknown = await self._store.read(lambda view: [blob for blob in blobs if _is_strange(view, blob)])
         if unknown:
             await self._store.write(lambda tx: [tx.disown(blob) for blob in unknown])
         return len(unknown)

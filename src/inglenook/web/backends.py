@@ -87,7 +87,7 @@ def _blobs(env: Environment) -> tuple[BlobStores, BlobPresent]:
 
         objects = ObjectBlobStores(env.config.blobs_url, env)
         return objects, objects.present
-    local = LocalBlobStores(env.config.data)
+    local = LocalBlobStores(env.config.data, env.clock)
     return local, lambda name, sha256: local.of(name).keep(sha256)
 
 

@@ -244,6 +244,10 @@ class Reader(Protocol):
         """Whether a blob is noted as one that nothing names (see `Writer.garbage`)."""
         ...
 
+    def oldest_garbage(self) -> float | None:
+        """The moment (seconds of Unix time) since when the first of the blobs noted so is; None without any."""
+        ...
+
 
 class Writer(Reader, Protocol):
     """A transaction. All its writes are committed together, or none.
@@ -322,7 +326,8 @@ class Writer(Reader, Protocol):
 
     def release(self, doctype: str, id: str) -> None:
         """Make a document name no content. A content that nothing names any more is forgotten; bytes in the blob
-        store become garbage, which the collector removes later."""
+        store become garbage, which the collector removes later. Noting a blob so takes a new sequence number, so that
+        subscribers are told."""
         ...
 
     def garbage(self, *, before: float, limit: int = 100) -> list[str]:
@@ -334,7 +339,7 @@ class Writer(Reader, Protocol):
         ...
 
     def disown(self, sha256: str) -> None:
-        """Note a blob as garbage that was put and that no document came to name."""
+        """Note a blob as garbage that was put and that no document came to name. Subscribers are told."""
         ...
 
     def define_index(self, index: Index) -> None:

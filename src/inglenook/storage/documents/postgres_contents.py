@@ -19,13 +19,21 @@ class PostgresContents:
     """Contents and their holders in one instance. All methods run inside a transaction.
 
     `blob_present` says whether the blob store has the bytes of a SHA-256, and saves them from a collector that is
-    about to remove them."""
+    about to remove them; `noted` is called for each blob that is noted as garbage."""
 
-    def __init__(self, connection: Connection, number: int, clock: Clock, blob_present: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        number: int,
+        clock: Clock,
+        blob_present: Callable[[str], bool],
+        noted: Callable[[], object],
+    ) -> None:
         self._cursor = connection.cursor(binary=True)
         self._number = number
         self._clock = clock
         self._blob_present = blob_present
+        self._noted = noted
 
     def hold(self, doctype: str, id: str, content: Content, data: bytes | None) -> None:
         """Make a document name a content. Raises NotFound when its bytes are nowhere."""
@@ -88,6 +96,7 @@ class PostgresContents:
             " ON CONFLICT (instance, sha256) DO UPDATE SET since = excluded.since",
             sha256, self._clock.now().timestamp(),
         )  # fmt: skip
+        self._noted()
 
     def _forget_if_unnamed(self, sha256: str) -> None:
         if self._rows("SELECT 1 FROM holders WHERE instance = %s AND sha256 = %s LIMIT 1", sha256):

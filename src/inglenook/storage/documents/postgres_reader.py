@@ -311,6 +311,10 @@ class PostgresReader:
         sql = "SELECT 1 FROM garbage WHERE instance = %s AND sha256 = %s"
         return self._row(sql, (self._number, sha256)) is not None
 
+    def oldest_garbage(self) -> float | None:
+        row = self._row("SELECT min(since) FROM garbage WHERE instance = %s", (self._number,))
+        return None if row is None else row[0]
+
     def _count(self, table: LiteralString, where: LiteralString, values: Sequence[Any]) -> int:
         row = self._row(f"SELECT count(*) FROM {table} WHERE {where}", values)
         return row[0] if row else 0

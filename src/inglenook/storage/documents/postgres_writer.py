@@ -66,12 +66,19 @@ class WriteSession:
         self.connection = connection
         self.writing = writing
         self.indexes = IndexKeeper(connection, writing.number, memory.known)
-        self.contents = PostgresContents(connection, writing.number, writing.env.clock, writing.blob_present)
+        self.contents = PostgresContents(
+            connection, writing.number, writing.env.clock, writing.blob_present, self.take_seq
+        )
         self.doctypes = memory.doctypes
         self.seq = 0
         self._epoch = memory.epoch
         self._stored_seq = 0
         self._cursor = connection.cursor(binary=True)
+
+    def take_seq(self) -> int:
+        """The next sequence number of the instance."""
+        self.seq += 1
+        return self.seq
 
     def begin(self) -> None:
         """Start a transaction and lock the instance: all other writers of it, in any process, wait until it ends.
@@ -198,7 +205,7 @@ class PostgresWriter(PostgresReader):
     def _store(self, written: Document, stored: _Stored | None, tree: RevisionTree) -> None:
         """Put a new leaf in its place, count it, note it in the journal, and run what is part of the write."""
         session = self._session
-        session.seq = seq = session.seq + 1
+        seq = session.take_seq()
         doctype = written.doctype
         self.create_doctype(doctype)
         session.indexes.leave_strange(doctype)
@@ -325,7 +332,7 @@ class PostgresWriter(PostgresReader):
     def put_record(
         self, kind: str, id: str, body: Any, *, keys: Iterable[str] = (), due: float | None = None
     ) -> Record:
-        self._session.seq = seq = self._session.seq + 1
+        seq = self._session.take_seq()
         raw = msgspec.json.encode(body)
         place, distinct = (self._number, kind, id), sorted(set(keys))
         self._run(

@@ -20,12 +20,19 @@ class SqliteContents:
     """Contents and their holders. All methods run inside a transaction.
 
     `blob_present` says whether the blob store has the bytes of a SHA-256, and saves them from a collector that is
-    about to remove them."""
+    about to remove them; `noted` is called for each blob that is noted as garbage."""
 
-    def __init__(self, connection: apsw.Connection, clock: Clock, blob_present: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        clock: Clock,
+        blob_present: Callable[[str], bool],
+        noted: Callable[[], object],
+    ) -> None:
         self._execute = connection.execute
         self._clock = clock
         self._blob_present = blob_present
+        self._noted = noted
 
     def hold(self, doctype: str, id: str, content: Content, data: bytes | None) -> None:
         """Make a document name a content. Raises NotFound when its bytes are nowhere."""
@@ -87,6 +94,7 @@ class SqliteContents:
     def _put_on_list(self, sha256: str) -> None:
         now = self._clock.now().timestamp()
         self._execute("INSERT OR REPLACE INTO garbage VALUES (?, ?)", (sha256, now))
+        self._noted()
 
     def _forget_if_unnamed(self, number: int) -> None:
         if self._execute("SELECT 1 FROM holders WHERE content = ? LIMIT 1", (number,)).get is not None:

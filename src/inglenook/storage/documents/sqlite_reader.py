@@ -290,6 +290,10 @@ class SqliteReader:
     def is_garbage(self, sha256: str) -> bool:
         return self._row("SELECT 1 FROM garbage WHERE sha256 = ?", (sha256,)) is not None
 
+    def oldest_garbage(self) -> float | None:
+        row = self._row("SELECT min(since) FROM garbage", ())
+        return None if row is None else row[0]
+
 
 def _document(doctype: str, row: Row) -> Document:
     return Document(doctype, row[0], row[1], row[2], deleted=bool(row[3]), seq=row[4])

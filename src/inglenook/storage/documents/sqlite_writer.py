@@ -55,13 +55,18 @@ class WriteSession:
         self.env = env
         self.hooks = tuple(hooks)
         self.indexes = IndexKeeper(connection)
-        self.contents = SqliteContents(connection, env.clock, blob_present)
+        self.contents = SqliteContents(connection, env.clock, blob_present, self.take_seq)
         self.doctypes: dict[str, int] = {}
         self.seq = 0
         self._stored_seq = 0
         self._epoch = -1
         self._journal_kept = journal_kept
         self._turnstile = turnstile
+
+    def take_seq(self) -> int:
+        """The next sequence number of the instance."""
+        self.seq += 1
+        return self.seq
 
     def begin(self) -> None:
         """Start a transaction; other processes are locked out until it ends.
@@ -195,7 +200,7 @@ class SqliteWriter(SqliteReader):
     def _store(self, written: Document, doctype: int, stored: _Stored | None, tree: RevisionTree) -> None:
         """Put a new leaf in its place, count it, note it in the journal, and run what is part of the write."""
         session = self._session
-        session.seq = seq = session.seq + 1
+        seq = session.take_seq()
         session.indexes.leave_strange(written.doctype)
         tree.stem(REVISION_LIMIT)
         leaves = tree.leaves()
@@ -345,7 +350,7 @@ class SqliteWriter(SqliteReader):
     def put_record(
         self, kind: str, id: str, body: Any, *, keys: Iterable[str] = (), due: float | None = None
     ) -> Record:
-        self._session.seq = seq = self._session.seq + 1
+        seq = self._session.take_seq()
         raw = msgspec.json.encode(body)
         number = self._execute("SELECT number FROM records WHERE kind = ? AND id = ?", (kind, id)).get
         if number is None:
