@@ -212,6 +212,7 @@ def test_links_of_a_doctype_are_listed_in_pages_with_their_codes(server: Running
     while url:
         page = carol3.get(url, TESTS).json()
         assert all(one["attributes"]["codes"] for one in page["data"])
+        assert page["meta"]["count"] == len(page["data"])
         seen += [one["id"] for one in page["data"]]
         url = page["links"].get("next", "")
     assert len(seen) == 5

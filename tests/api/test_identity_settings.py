@@ -199,6 +199,19 @@ def test_the_picture_is_kept_shown_and_removed(alice: Person) -> None:
     assert alice.get("/public/avatar?fallback=404").status_code == 404
 
 
+def test_a_picture_tells_its_type_when_the_client_does_not(alice: Person) -> None:
+    jpeg = b"\xff\xd8\xff\xe0" + bytes(70_000)
+    assert alice.put("/settings/avatar", SCOPE, content=jpeg).status_code == 204
+    assert alice.get("/public/avatar").headers["content-type"] == "image/jpeg"
+    for words in (b"no picture", b""):
+        assert alice.put("/settings/avatar", SCOPE, content=words).status_code == 422
+    large = alice.put("/settings/avatar", SCOPE, content=bytes(20_000_001), headers={"Content-Type": "image/png"})
+    assert large.status_code == 413
+    assert "20000000" in large.json()["errors"][0]["detail"]
+    assert alice.get("/public/avatar").content == jpeg, "what is refused changes nothing"
+    assert alice.delete("/settings/avatar", SCOPE).status_code == 204
+
+
 def test_a_picture_too_large_is_refused(alice: Person) -> None:
     image = {"Content-Type": "image/png"}
     assert alice.put("/settings/avatar", SCOPE, content=b"x" * 20_000_001, headers=image).status_code == 413

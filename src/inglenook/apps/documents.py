@@ -21,6 +21,8 @@ READY = "ready"
 ERRORED = "errored"
 USABLE = frozenset({READY, "installed"})
 NOT_INSTALLED = "Application is not installed"
+_UNSAID = {"locales": None, "notifications": None, "services": None, "terms": {"url": "", "version": ""}}
+"""What clients see of members that a manifest does not have."""
 
 
 def source_id(slug: str) -> str:
@@ -59,7 +61,7 @@ def resource(instance: Instance, document: Document, *, host: str = "") -> jsona
         links["related"] = instance.app_url(slug, host=host)
     if body.get("icon"):
         links["icon"] = f"/apps/{slug}/icon/{quote(str(body.get('version') or ''), safe='')}"
-    return jsonapi.resource(APPS, document.id, body, document.rev, links)
+    return jsonapi.resource(APPS, document.id, {**_UNSAID, **body}, document.rev, links)
 
 
 def is_served(body: dict[str, Any]) -> bool:

@@ -148,7 +148,7 @@ async def links_of_doctype(doctype: str, request: Request[Any, Any, Any], caller
         path = quote(f"/permissions/doctype/{doctype}/shared-by-link")
         next_page["next"] = f"{path}?page[limit]={limit}&page[cursor]={cursor}"
     items = [_resource(document, with_codes=True) for _, document in found]
-    return jsonapi(documents.document(items, links=next_page))
+    return jsonapi(documents.listing(items, links=next_page))
 
 
 @post("/auth/share-by-link/password", opt={"guard": SECRET})

@@ -13,7 +13,7 @@ from litestar import Request, delete, get, put
 from inglenook.identity import pages
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import SETTINGS
-from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound
+from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, TooLarge
 from inglenook.storage.documents.contract import Content, Reader, Writer
 from inglenook.wire import PUBLIC, TOKEN, Answer, body_chunks, no_content, streamed, text
 
@@ -23,6 +23,13 @@ _FALLBACKS = ("", "default", "initials", "404", "anonymous")
 _COLORS = ("#8a3b12", "#7a5195", "#2f6f4e", "#225e8f", "#9a3d64", "#6b5b1f")
 _FOLDERS = ("", "css", "fonts", "images", "js", "scripts", "styles")
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"})
+_UNTOLD = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
+"""What clients say that say nothing."""
+_MARKS = (
+    (0, b"\x89PNG", "image/png"), (0, b"\xff\xd8\xff", "image/jpeg"), (0, b"GIF8", "image/gif"),
+    (8, b"WEBP", "image/webp"), (4, b"ftypavif", "image/avif"), (0, b"BM", "image/bmp"),
+)  # fmt: skip
+_SEEN = 12  # bytes
 
 
 @get(["/assets/{name:str}", "/assets/{folder:str}/{name:str}"], opt={"guard": PUBLIC})
@@ -87,13 +94,21 @@ async def read_avatar(request: Request[Any, Any, Any], caller: Caller) -> Answer
 
 @put("/settings/avatar", opt={"guard": TOKEN})
 async def change_avatar(request: Request[Any, Any, Any], caller: Caller) -> Answer:
-    """Another picture of the owner: the raw image."""
+    """Another picture of the owner: the raw image. How it begins tells its type when the client does not."""
     (await caller.permit()).require_type("PUT", SETTINGS)
-    mime = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if mime not in _PICTURES:
-        raise InvalidParameter("The picture must be a bitmap image", parameter="Content-Type")
+    told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if told not in _PICTURES and told not in _UNTOLD:
+        raise _no_picture()
     contents = caller.instance.contents
-    received = await contents.receive(_chunks(request), max_bytes=MAX_AVATAR)
+    picture = _Beginning(body_chunks(request))
+    try:
+        received = await contents.receive(picture.chunks(), max_bytes=MAX_AVATAR)
+    except TooLarge as error:
+        raise TooLarge(f"A picture has at most {MAX_AVATAR} bytes") from error
+    mime = told if told in _PICTURES else picture.type
+    if not mime:
+        await contents.discard(received)
+        raise _no_picture()
     now = caller.instance.env.clock.timestamp()
 
     def keep(tx: Writer) -> None:
@@ -142,8 +157,29 @@ def _avatar_of(view: Reader) -> tuple[Content, str] | None:
     return None if document is None or content is None else (content, str(document.body.get("mime", "image/png")))
 
 
-def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
-    return body_chunks(request)
+class _Beginning:
+    """A body on its way, whose first bytes are looked at."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._first = b""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body."""
+        async for chunk in self._chunks:
+            if len(self._first) < _SEEN:
+                self._first += chunk[: _SEEN - len(self._first)]
+            yield chunk
+
+    @property
+    def type(self) -> str:
+        """The type of the picture that begins like this, empty for anything else."""
+        first = self._first
+        return next((mime for at, mark, mime in _MARKS if first[at : at + len(mark)] == mark), "")
+
+
+def _no_picture() -> InvalidParameter:
+    return InvalidParameter("The picture must be a bitmap image", parameter="Content-Type")
 
 
 ROUTES: list[Any] = [static_file, robots, connection_check, read_avatar, change_avatar, remove_avatar]
