@@ -11,7 +11,7 @@ from litestar.types import ControllerRouterHandler
 
 from inglenook.identity.caller import DEPENDENCIES
 from inglenook.kernel.errors import DomainError
-from inglenook.web import errors, parts, paths
+from inglenook.web import errors, parts, paths, shapes
 from inglenook.web.gate import Gate
 from inglenook.web.runtime import Runtime
 
@@ -37,4 +37,5 @@ def create_routing(routes: Sequence[ControllerRouterHandler] | None = None) -> L
         request_max_body_size=None,
     )
     paths.install_routing(litestar)
+    shapes.make_ready()
     return litestar

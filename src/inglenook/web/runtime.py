@@ -24,7 +24,7 @@ from inglenook.peers.states import PeerState, joined
 from inglenook.peers.transport import Transport
 from inglenook.replication import frames
 from inglenook.storage.hub import HubClient
-from inglenook.web import backends, parts
+from inglenook.web import backends, parts, shapes
 from inglenook.web.tending import Tending
 
 PEERS, RETRY = "peers", "retry peer"
@@ -63,6 +63,7 @@ class Runtime:
 
     async def start(self, *, background: bool = True) -> None:
         """Open the registry; with `background`, begin what works beside the requests."""
+        shapes.make_ready()
         self._ending.push_async_callback(self.backends.stop)
         self._ending.push_async_callback(self.peers.close)
         await self.backends.start()
@@ -71,7 +72,9 @@ class Runtime:
         parts.join(self)
         await self.instances.start()
         if background:
-            for part in self._background():
+            background_parts = self._background()
+            shapes.make_ready()
+            for part in background_parts:
                 await part.start()
                 self.parts.append(part)
                 self._ending.push_async_callback(part.stop)
