@@ -441,8 +441,8 @@ def test_an_operator_installs_updates_and_removes(person: Person, tmp_path: Path
     assert answer.text.rindex('"state":"ready"') > answer.text.rindex('"state":"upgrading"')
 
     shown = person.get("/apps/mini", token=token).json()["data"]
-    unsaid = {name: shown["attributes"][name] for name in ("locales", "notifications", "services", "terms")}
-    assert unsaid == {"locales": None, "notifications": None, "services": None, "terms": {"url": "", "version": ""}}
+    unsaid = {name: shown["attributes"][name] for name in ("notifications", "services", "terms")}
+    assert unsaid == {"notifications": None, "services": None, "terms": {"url": "", "version": ""}}
     assert shown["links"]["related"] == person.instance.app_url("mini")
     removed = person.delete("/apps/mini", token=token)
     assert removed.status_code == 200
