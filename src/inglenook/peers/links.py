@@ -51,6 +51,11 @@ class PeerLink:
         self.refresh_token = change.refresh_token
         self.instance = change.instance
 
+    def is_like(self, other: PeerLink) -> bool:
+        """Whether both call the same address with the same client and tokens."""
+        mine = (self.instance, self.client_id, self.access_token, self.refresh_token)
+        return mine == (other.instance, other.client_id, other.access_token, other.refresh_token)
+
     def __repr__(self) -> str:
         return f"PeerLink({self.instance})"
 

@@ -72,8 +72,8 @@ class Line:
             link = links.peer_link(self.instance, sharing, self.index)
         except BadRequest as error:
             raise Ended from error
-        # one link for all requests, so that a token is renewed once
-        if self._link is None or self._link.client_id != link.client_id or self._link.instance != link.instance:
+        # one link for all requests, so that a token is renewed once; new tokens may come for the same client
+        if self._link is None or not link.is_like(self._link):
             self._link = link
         return sharing
 
