@@ -59,11 +59,11 @@ class Pair:
 
 
 @contextlib.asynccontextmanager
-async def two_servers(folder: Path) -> AsyncGenerator[Pair]:
-    """Both servers, running inside the context."""
+async def two_servers(folder: Path, **settings: str) -> AsyncGenerator[Pair]:
+    """Both servers, running inside the context; `settings` are those of both, beside the usual ones."""
     ports = two_ports()
     alice, bob = (
-        Person(name, ServerProcess(folder / name, port), f"passphrase of {name}")
+        Person(name, ServerProcess(folder / name, port, **settings), f"passphrase of {name}")
         for name, port in zip(("alice", "bob"), ports, strict=True)
     )
     try:

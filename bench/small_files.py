@@ -1,6 +1,7 @@
 """The first copy of many small files: wall time, and CPU time of both servers.
 
-Inglenook: from the consent of the recipient until the last file is in the listing of the other server.
+Inglenook: from the consent of the recipient until the last file is in the listing of the other server; once more in the
+plain protocol, as towards servers of another make.
 Syncthing: from letting two devices that have scanned their folders connect until the last file is in place.
 Floor: one client puts the same bytes to a bare server, eight at a time.
 """
@@ -39,18 +40,25 @@ async def measure(size: Size, folder: Path, say: Say) -> list[Figure]:
         found[SYNCTHING] = await syncthing(contents, folder / SYNCTHING)
     say(OURS)
     found[OURS] = await inglenook(contents, folder / OURS)
+    say("inglenook, without extensions")
+    plain = {**found, OURS: await inglenook(contents, folder / "plain", extensions="none")}
     work = f"{size.files} files of {size.file_size // 1000} KB, first copy"
-    wall = {name: values[0] for name, values in found.items()}
-    cpu = {name: values[1] for name, values in found.items()}
     return [
-        Figure(work, "s", wall, "Syncthing's, then half of it; 3x on the plain wire"),
-        Figure(f"{work}: CPU of both", "CPU s", cpu, "3 with batches; 8 on the plain wire"),
+        *_figures(work, found, "Syncthing's, then half of it", "3"),
+        *_figures(f"{work}, plain wire", plain, "3x Syncthing's", "8"),
     ]
 
 
-async def inglenook(contents: list[bytes], folder: Path) -> Measured:
+def _figures(work: str, found: dict[str, Measured], wall: str, cpu: str) -> list[Figure]:
+    return [
+        Figure(work, "s", {name: values[0] for name, values in found.items()}, wall),
+        Figure(f"{work}: CPU of both", "CPU s", {name: values[1] for name, values in found.items()}, cpu),
+    ]
+
+
+async def inglenook(contents: list[bytes], folder: Path, **settings: str) -> Measured:
     """Two servers."""
-    async with two_servers(folder) as pair:
+    async with two_servers(folder, **settings) as pair:
         shared = await pair.alice.make_folder(TITLE)
         limit = asyncio.Semaphore(AT_ONCE)
 

@@ -23,9 +23,10 @@ class ServerFailed(Exception):
 
 
 class ServerProcess:
-    """A server of this installation. `data` is its data folder, `origin` its address without an instance."""
+    """A server of this installation. `data` is its data folder, `origin` its address without an instance; `settings`
+    are more of its settings by their names, as the command line takes them."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, **settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.data = folder / "data"
         self.log = folder / "server.log"
@@ -34,6 +35,7 @@ class ServerProcess:
         self._environ = {name: text for name, text in os.environ.items() if not name.startswith("INGLENOOK_")}
         self._environ |= {"INGLENOOK_DATA": str(self.data), "INGLENOOK_DEV": "1"}
         self._environ |= {"INGLENOOK_LOG_FORMAT": "console", "INGLENOOK_LOG_LEVEL": "warning"}
+        self._environ |= {f"INGLENOOK_{name.upper()}": value for name, value in settings.items()}
         self._process: Process | None = None
 
     @property
