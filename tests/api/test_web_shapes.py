@@ -49,7 +49,8 @@ SERVED = """
     create_routing()
     known = shapes.make_ready()
     # commands, and what makes pictures: processes of their own, or one after the other
-    others = ("inglenook.cli", "inglenook.demo", "inglenook.web.backup", "inglenook.files.rendering_process")
+    commands = ("inglenook.cli", "inglenook.demo", "inglenook.web.backup", "inglenook.web.restore")
+    others = (*commands, "inglenook.files.rendering_process")
     for module in pkgutil.walk_packages(inglenook.__path__, "inglenook."):
         if not module.name.startswith(others) and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
