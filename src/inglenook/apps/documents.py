@@ -21,7 +21,13 @@ READY = "ready"
 ERRORED = "errored"
 USABLE = frozenset({READY, "installed"})
 NOT_INSTALLED = "Application is not installed"
-_UNSAID = {"locales": None, "notifications": None, "services": None, "terms": {"url": "", "version": ""}}
+_UNSAID = {
+    "intents": None,
+    "locales": None,
+    "notifications": None,
+    "services": None,
+    "terms": {"url": "", "version": ""},
+}
 """What clients see of members that a manifest does not have."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Request, delete, get, patch, post
 
+from inglenook.files.documents import FILES
 from inglenook.identity.caller import Caller
 from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
@@ -65,6 +66,18 @@ async def read_of_doctype(doctype: str, request: Http, instance: Instance, calle
         return [
             reading.shown(view, sharing, with_documents=with_documents) for sharing in reading.of_doctype(view, doctype)
         ]
+
+    return answer(jsonapi.listing(await instance.store.scan(read_all)))
+
+
+@get("/sharings/drives", opt={"guard": TOKEN})
+async def read_drives(instance: Instance, caller: Caller) -> Answer:
+    """The drives that are shared here or with us, for the list of the Drive app (spec/06 §4.1)."""
+    (await caller.permit()).require_type("GET", FILES)
+
+    def read_all(view: Reader) -> list[documents.Body]:
+        found = reading.of_doctype(view, FILES)
+        return [reading.shown(view, one, with_documents=False) for one in found if one.drive and one.active]
 
     return answer(jsonapi.listing(await instance.store.scan(read_all)))
 
@@ -229,6 +242,6 @@ async def _load(instance: Instance, caller: Caller, sharing_id: str) -> Sharing:
 
 
 ROUTES = [
-    create, read, read_of_doctype, news, describe, add_recipients, add_read_only, remove_read_only, revoke_all,
-    revoke_one, revoke_group, leave,
+    create, read, read_of_doctype, read_drives, news, describe, add_recipients, add_read_only, remove_read_only,
+    revoke_all, revoke_one, revoke_group, leave,
 ]  # fmt: skip
