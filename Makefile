@@ -2,8 +2,8 @@
 
 BIN := .venv/bin
 WORKERS ?= auto
-# tests beside each other share what they set up, so each process begins with a part of them in their order
-PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
+# the tests of a file share what they set up, so they stay together
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile
 ARGS ?=
 N ?= 200
 

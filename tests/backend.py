@@ -38,9 +38,14 @@ class Backend:
             "bus_url": f"{redis.rpartition('/')[0]}/{own}",
         }
 
+    @property
+    def processes(self) -> int:
+        """How many processes such a server consists of."""
+        return 2 if self.name == "workers" else 1
+
     def environ(self, folder: Path) -> dict[str, str]:
         """For a server that is a process of its own."""
-        keys = self.keys(folder) | ({"workers": "2"} if self.name == "workers" else {})
+        keys = self.keys(folder) | ({"workers": str(self.processes)} if self.processes > 1 else {})
         return {f"INGLENOOK_{name.upper()}": value for name, value in keys.items()}
 
     def stop(self) -> None:

@@ -23,6 +23,8 @@ LARGE = os.urandom(200_000)  # too large for the database
 
 clock = SteppedClock()
 
+pytestmark = pytest.mark.skipif(backend.chosen.name == "distributed", reason="an hour in one step ends all leases")
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
@@ -113,7 +115,6 @@ def test_a_spared_instance_is_collected_afterwards(server: RunningServer, alice:
     assert go_round(server, rounds) == 1
 
 
-@pytest.mark.skipif(backend.chosen.name == "distributed", reason="instances in PostgreSQL have no connections to close")
 def test_the_storage_of_an_instance_in_which_nothing_happens_stays_asleep(
     server: RunningServer, alice: Person, rounds: Collector
 ) -> None:
