@@ -228,6 +228,37 @@ def test_a_description_left_out_becomes_empty(town: Town) -> None:
         assert alice.patch(path, *ALL, content=wrong).status_code == 400
 
 
+def test_what_is_null_is_as_if_it_were_not_there(town: Town, carol2: Scripted) -> None:
+    alice, bob = town.alice, town.bob
+    nulls = {"selector": None, "mime": None, "local": None, "add": None}
+    wanted = [{**rule(create(alice, TESTS, {})), **nulls}]
+    sharing = share(alice, people(contact(alice, "null")), wanted, description=None, preview_path=None, app_slug=None)
+    shown = attributes(alice, sharing)
+    assert "description" not in shown
+    assert shown["rules"] == [{**{k: v for k, v in wanted[0].items() if v is not None}, "add": "none"}]
+    sent = [{**rule("00ff"), **nulls}]
+    assert carol2.invites(bob, "ofnulls", rules=sent, groups=None, credentials=None).status_code == 201
+    assert attributes(bob, "ofnulls")["rules"][0]["values"] == ["00ff"]
+    token = carol2.shares(bob, "describedbynobody")
+    path = "/sharings/describedbynobody/metadata"
+    assert bob.put(path, token=token, json_body={"description": None}).status_code == 204
+    assert "description" not in attributes(bob, "describedbynobody")
+
+
+def test_a_sharing_with_a_preview_ends_once(town: Town) -> None:
+    alice = town.alice
+    plain = share(alice, people(contact(alice, "once")))
+    shown = share(alice, people(contact(alice, "once more")), app_slug="drive", preview_path="/preview")
+    for sharing in (plain, shown):
+        assert alice.delete(f"/sharings/{sharing}/recipients", *ALL).status_code == 204
+    assert alice.delete(f"/sharings/{plain}/recipients", *ALL).status_code == 204
+    again = alice.delete(f"/sharings/{shown}/recipients", *ALL)
+    assert said(again) == (400, "Bad Request", "code=400, message=Expired token")
+    body = {"data": {"attributes": {}, "relationships": people(contact(alice, "once again"))}}
+    assert alice.post(f"/sharings/{shown}/recipients", *ALL, json_body=body).status_code == 200
+    assert alice.delete(f"/sharings/{shown}/recipients", *ALL).status_code == 204, "it had begun again"
+
+
 def test_groups_that_end_and_come_again(town: Town) -> None:
     alice = town.alice
     friends = group(alice, "Friends", contact(alice, "ann"), contact(alice, "bob5"))

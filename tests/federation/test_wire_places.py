@@ -300,6 +300,7 @@ def test_a_shared_album_is_the_album_and_a_folder_of_photos(album: Summer) -> No
     eventually(lambda: xor(photo["_id"], deal.key) in deal.removed, "the removal")
     assert bob.show(photo["_id"])["attributes"]["trashed"] is False
     again = {**photo, **history(photo["_rev"], revision(5, "beach")), "name": "beach again.jpg"}
+    eventually(lambda: peer.announce(deal, again).status_code == 200, "that bob knows that the removal has arrived")
     peer.send_file(deal, again, b"beach")
     added = bob.find(folder["id"], "beach again.jpg")
     assert added == photo["_id"], "the owner adds it again"

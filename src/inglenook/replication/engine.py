@@ -123,7 +123,9 @@ class ReplicationEngine:
         """Bring the senders in step with the sharing documents, and wake those whose sharing has something new."""
         store = watched.instance.store
         seq = await store.read(lambda view: view.status(documents.DOCTYPE).last_seq)
-        if seq != watched.sharings_seq:
+        if seq != watched.sharings_seq or any(
+            task.done() and sender.replaced for sender, task in watched.senders.values()
+        ):
             await self._follow_sharings(watched)
             watched.sharings_seq = seq
         for sharing_id, index in await store.read(nudged):
@@ -177,6 +179,7 @@ class ReplicationEngine:
         for key in wanted - watched.senders.keys():
             sender = Sender(instance, *key)
             task = asyncio.create_task(self._supervise(sender))
+            task.add_done_callback(lambda _: watched.changed.set())
             watched.senders[key] = (sender, task)
         for key, (sender, _) in watched.senders.items():
             if key in wanted:

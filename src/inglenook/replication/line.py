@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from inglenook.peers.peers import Limits, PeerLink, PeerResponse
 from inglenook.replication.link_state import LinkState, Retry, load_state, save_state
 from inglenook.sharing import documents, links, tracking
 from inglenook.sharing.documents import Sharing
-from inglenook.storage.documents.contract import Record, Writer
+from inglenook.storage.documents.contract import Reader, Record, Writer
 
 log = structlog.get_logger("inglenook.replication")
 
@@ -28,6 +28,10 @@ UNREACHABLE = frozenset({502, 503, 504})
 
 class Ended(Exception):
     """The sharing or the member is no longer there: nothing is to be sent any more."""
+
+
+class Replaced(Ended):
+    """The member went and has come again: what was known of him is over, and everything is to be sent anew."""
 
 
 class Refused(DomainError):
@@ -49,6 +53,7 @@ class Line:
         self.state = LinkState()
         self.log = log.bind(instance=instance.domain, sharing=sharing_id, member=index)
         self._link: PeerLink | None = None
+        self._membership = ""
 
     @property
     def link(self) -> PeerLink:
@@ -62,7 +67,7 @@ class Line:
         return self._link is not None
 
     async def sharing(self) -> Sharing:
-        """The sharing as it is now, its credentials taken into use. Raises Ended."""
+        """The sharing as it is now, its credentials taken into use. Raises Ended, Replaced."""
         sharing = await self.instance.store.read(lambda view: documents.get(view, self.sharing_id))
         if sharing is None or not sharing.active or self.index >= len(sharing.members):
             raise Ended
@@ -72,10 +77,24 @@ class Line:
             link = links.peer_link(self.instance, sharing, self.index)
         except BadRequest as error:
             raise Ended from error
+        membership = self._membership_in(sharing)
+        if self._membership not in ("", membership):
+            raise Replaced
+        self._membership = membership
         # one link for all requests, so that a token is renewed once; new tokens may come for the same client
         if self._link is None or not link.is_like(self._link):
             self._link = link
         return sharing
+
+    def is_current(self, view: Reader) -> bool:
+        """Whether this is still the membership that the line was made for. What a line is about to write when its
+        member goes must not be found by the line of one who comes in his place."""
+        sharing = documents.get(view, self.sharing_id)
+        return sharing is not None and self._membership_in(sharing) == self._membership
+
+    def _membership_in(self, sharing: Sharing) -> str:
+        credentials = sharing.credentials_for(self.index)
+        return tracking.membership(self.index, credentials.xor_key if credentials is not None else b"")
 
     # -- exchanges
 
@@ -125,6 +144,8 @@ class Line:
         self.state.failed(env.clock.timestamp(), why)
 
         def change(tx: Writer) -> None:
+            if not self.is_current(tx):
+                return
             old = tx.record(self.kind, key)
             attempts = Retry.of(old).attempts if old else 0
             due = env.clock.now().timestamp() + backoff.delay(attempts, env.random.uniform())
@@ -138,7 +159,11 @@ class Line:
         store = self.instance.store
         known = await store.read(lambda view: [key for key in keys if view.record(self.kind, key) is not None])
         if known:
-            await store.write(lambda tx: [tx.delete_record(self.kind, key) for key in known])
+            await store.write(lambda tx: self._forget(tx, known))
+
+    def _forget(self, tx: Writer, keys: Sequence[str]) -> None:
+        for key in keys if self.is_current(tx) else ():
+            tx.delete_record(self.kind, key)
 
     async def due(self, limit: int) -> list[Record]:
         """What is to be tried again now."""
@@ -174,8 +199,12 @@ class Line:
 
     async def keep_state(self) -> None:
         """Make what is known durable."""
-        state = self.state
-        await self.instance.store.write(lambda tx: save_state(tx, self.sharing_id, self.index, state))
+        await self.instance.store.write(self.save_state)
+
+    def save_state(self, tx: Writer) -> None:
+        """Store what is known, while the member is the one of whom it is known."""
+        if self.is_current(tx):
+            save_state(tx, self.sharing_id, self.index, self.state)
 
 
 def decoded(response: PeerResponse) -> Any:

@@ -22,8 +22,7 @@ from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import UpstreamFailed
 from inglenook.replication import batches, outbox
 from inglenook.replication.batches import Batches, items_of, settle_removals
-from inglenook.replication.line import Ended, Line, Refused, decoded
-from inglenook.replication.link_state import save_state
+from inglenook.replication.line import Ended, Line, Refused, Replaced, decoded
 from inglenook.replication.outbox import Change, FileToSend, Page
 from inglenook.replication.progress import OnTheWay, Progress
 from inglenook.replication.uploads import LARGE, Uploads, key_of, read_one
@@ -56,6 +55,8 @@ class Sender:
         self._woken = asyncio.Event()
         self._recovered = asyncio.Event()
         self._until: int | None = None
+        self.replaced = False
+        """Whether the run has ended because somebody else has the place of the member now."""
 
     def _begin(self, since: int) -> None:
         """Start anew at a place in the feed."""
@@ -99,8 +100,8 @@ class Sender:
                     failures = 0 if self.line.state.moved_on else failures
                     await self._rest(trouble, failures)
                     failures += 1
-        except Ended:
-            return
+        except Ended as end:
+            self.replaced = isinstance(end, Replaced)
         finally:
             await self.on_the_way.drop()
 
@@ -386,8 +387,9 @@ class Sender:
             await self.instance.store.write(lambda tx: self._keep_progress(tx, name, done))
 
     def _keep_progress(self, tx: Writer, name: str, done: int) -> None:
-        tx.set_checkpoint(name, done)
-        save_state(tx, self.sharing_id, self.index, self.line.state)
+        if self.line.is_current(tx):
+            tx.set_checkpoint(name, done)
+            self.line.save_state(tx)
 
     async def _caught_up(self, sharing: Sharing) -> None:
         """Everything is with the member: the first copy is over, and that is said (spec/05 §8.2 step 6)."""

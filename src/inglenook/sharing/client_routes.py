@@ -17,6 +17,7 @@ from inglenook.sharing import (
     description,
     documents,
     people,
+    preview,
     reading,
     readonly,
     revocation,
@@ -27,7 +28,7 @@ from inglenook.sharing.documents import WRONG_STATE, Sharing
 from inglenook.sharing.handshake import give_notice
 from inglenook.sharing.peer_access import require_peer
 from inglenook.sharing.revocation import Ending
-from inglenook.storage.documents.contract import Reader
+from inglenook.storage.documents.contract import Reader, Writer
 from inglenook.wire import TOKEN, Answer, no_content, plain_json, read_body
 from inglenook.wire import jsonapi as answer
 
@@ -39,7 +40,7 @@ BODY_LIMIT = 2_000_000
 async def create(request: Http, instance: Instance, caller: Caller) -> Answer:
     """Create a sharing and invite people to it."""
     wanted, invited = creation.parse(await read_body(request, BODY_LIMIT))
-    permit = await require_full_rights_or_forbid(caller, wanted.rules or ())
+    permit = await require_full_rights_or_forbid(caller, wanted.rules)
     sharing = await creation.create(instance, permit, wanted, invited)
     return answer(jsonapi.document(documents.resource(sharing)), 201)
 
@@ -154,10 +155,16 @@ async def _toggle(instance: Instance, caller: Caller, sharing_id: str, index: st
 
 @delete("/sharings/{sharing_id:str}/recipients", opt={"guard": TOKEN}, status_code=200)
 async def revoke_all(sharing_id: str, instance: Instance, caller: Caller) -> Answer:
-    """End the sharing for everybody."""
+    """End the sharing for everybody. One with a preview that has ended already cannot end again (spec/04 §19.3)."""
     sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
     await require_full_rights_or_forbid(caller, sharing.rules)
-    await instance.store.write(lambda tx: revocation.end(tx, Ending.of(instance), documents.load(tx, sharing_id)))
+
+    def finish(tx: Writer) -> None:
+        current = documents.load(tx, sharing_id)
+        preview.check_not_ended(tx, instance, current)
+        revocation.end(tx, Ending.of(instance), current)
+
+    await instance.store.write(finish)
     await give_notice(instance, sharing_id)
     return no_content()
 

@@ -28,7 +28,7 @@ NO_RULES = "A sharing must have rules"
 class Wanted(msgspec.Struct, kw_only=True):
     """The attributes of a creation (spec/04 §5)."""
 
-    rules: list[SharingRule] | None = None
+    rules: Sequence[SharingRule] = ()
     description: str | None = None
     preview_path: str | None = None
     open_sharing: bool | None = None
@@ -43,8 +43,10 @@ def parse(body: bytes) -> tuple[Wanted, list[Invited]]:
     if not body.strip():
         return Wanted(), []
     received = jsonapi.parse_document(body)
+    attributes = dict(received.attributes)
     try:
-        wanted = msgspec.convert(received.attributes, Wanted)
+        rules = documents.parse_rules(attributes.pop("rules", None) or [])
+        wanted = msgspec.structs.replace(msgspec.convert(attributes, Wanted), rules=rules)
     except msgspec.ValidationError as error:
         raise BadRequest(jsonapi.MALFORMED) from error
     return wanted, people.parse_invited(received.relationships)

@@ -21,12 +21,12 @@ NOT_JSON = "JSON input is malformed"
 class Metadata(msgspec.Struct):
     """The body of `PUT /sharings/:id/metadata`."""
 
-    description: str = ""
+    description: str | None = None
 
 
 def parse(body: bytes) -> str:
     """A description that another server sends, trimmed. Raises BadRequest."""
-    text = bodies.decode(body, Metadata, NOT_JSON).description.strip()
+    text = (bodies.decode(body, Metadata, NOT_JSON).description or "").strip()
     if len(text.encode()) > MAX_BYTES:
         raise BadRequest(TOO_LONG)
     return text

@@ -250,13 +250,21 @@ def parse(body: Mapping[str, Any]) -> Sharing:
         "updated_at": "",
         **{key: value for key, value in body.items() if value is not None and key not in ("id", "rev")},
     }
-    rules = msgspec.convert(body.pop("rules", []), list[SharingRule])
+    rules = parse_rules(body.pop("rules", []))
     members = [parse_member(member) for member in _objects(body.pop("members", []))]
     groups = [parse_group(group) for group in _objects(body.pop("groups", []))]
     credentials = [_parse_credentials(entry) for entry in _objects(body.pop("credentials", []))]
     sharing = _open(Sharing, {**body, "rules": [], "members": []})
     sharing.rules, sharing.members, sharing.groups, sharing.credentials = rules, members, groups, credentials
     return sharing
+
+
+def parse_rules(value: Any) -> list[SharingRule]:
+    """Read rules; a member that is `null` is as if it were not there. Raises msgspec.ValidationError."""
+    return [
+        msgspec.convert({name: held for name, held in rule.items() if held is not None}, SharingRule)
+        for rule in _objects(value)
+    ]
 
 
 def to_body(sharing: Sharing) -> Body:

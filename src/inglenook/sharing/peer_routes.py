@@ -127,6 +127,8 @@ async def take_delegated(sharing_id: str, request: Http, instance: Instance, cal
     """A member adds people."""
     sharing, index = await require_peer(caller, sharing_id, "GET")
     permit = await caller.permit()
+    if not sharing.owner or not (sharing.open_sharing or sharing.drive):
+        raise Forbidden
     if sharing.open_sharing and not permit.allows_id("POST", documents.DOCTYPE, sharing_id):
         raise Forbidden
     received = jsonapi.parse_document(await read_body(request, BODY_LIMIT))

@@ -257,12 +257,17 @@ def preview_url(view: Reader, instance: Instance, sharing: Sharing, state: str) 
         raise NotFound(NO_MEMBER)
     if sharing.members[index].status not in WAITING:
         raise documents.already_accepted()
-    found = permission_documents.all_of_source(view, PREVIEW, f"{DOCTYPE}/{sharing.id}")
-    if not found:
+    if not permission_documents.all_of_source(view, PREVIEW, f"{DOCTYPE}/{sharing.id}"):
         raise DocumentNotFound("missing")
-    if live_preview(view, instance, sharing.id) is None:
-        raise BadRequest("code=400, message=Expired token")
+    check_not_ended(view, instance, sharing)
     return link_for(view, instance, sharing, index, state)
+
+
+def check_not_ended(view: Reader, instance: Instance, sharing: Sharing) -> None:
+    """Whether the preview of a sharing, if it has one, still opens. Raises BadRequest when it has ended."""
+    ended = bool(permission_documents.all_of_source(view, PREVIEW, f"{DOCTYPE}/{sharing.id}"))
+    if ended and live_preview(view, instance, sharing.id) is None:
+        raise BadRequest("code=400, message=Expired token")
 
 
 def _holder(sharing: Sharing, member_key: str) -> int:
