@@ -128,6 +128,8 @@ def test_version_and_status_are_answered_on_any_host(server: RunningServer) -> N
     version = httpx.get(f"{server.origin}/version").json()
     assert set(version) == {"version", "build_mode", "runtime_version"}
     status = httpx.get(f"{server.origin}/status", headers={"Host": "nobody.localhost"})
+    as_devices_ask = httpx.get(f"{server.origin}/status/", headers={"Host": "nobody.localhost"})
+    assert as_devices_ask.status_code == status.status_code == 200
     assert (status.status_code, status.json()["status"]) == (200, "OK")
     assert set(status.json()["latencies"]) == {"database", "storage"}
 

@@ -1,52 +1,57 @@
-// Runs scripts with cozy-client: one JSON line {"code", "args"} in, one line {"value"} or {"error"} out.
-// A script sees `client`, `Q`, `connect(token)` and its arguments.
+// Runs scripts with cozy-client and its companions, arguments: address, token.
+// A script sees `client`, `Q`, `connect(token)`, `OAuthClient`, `realtime()`, `offline(options)` and its arguments.
+import './browser.mjs'
 import { createRequire } from 'node:module'
-import readline from 'node:readline'
+import { run, until } from './scripts.mjs'
 
 const require = createRequire(import.meta.url)
 const [uri, token] = process.argv.slice(2)
 
-// answers go to standard output; whatever the packages say goes aside
-for (const name of ['log', 'info', 'warn', 'debug']) console[name] = () => {}
-
-// what the packages expect of a browser
-globalThis.self = globalThis.window = globalThis
-globalThis.location = new URL('http://localhost/')
-globalThis.addEventListener = globalThis.removeEventListener = () => {}
-Object.defineProperty(globalThis, 'navigator', { value: { onLine: true, userAgent: 'node' }, configurable: true })
-globalThis.document = {
-  addEventListener() {},
-  removeEventListener() {},
-  createElement: () => ({}),
-  querySelector: () => null,
-  cookie: '',
-  visibilityState: 'visible'
-}
-const kept = new Map()
-globalThis.localStorage = {
-  getItem: key => kept.get(key) ?? null,
-  setItem: (key, value) => kept.set(key, String(value)),
-  removeItem: key => kept.delete(key)
-}
-
-const { default: CozyClient, Q } = require('cozy-client')
+const { default: CozyClient, Q, StackLink } = require('cozy-client')
+const { OAuthClient } = require('cozy-stack-client')
 
 const schema = { files: { doctype: 'io.cozy.files' }, tests: { doctype: 'io.cozy.tests' } }
-const connect = token => new CozyClient({ uri, token, schema, appMetadata: { slug: 'tests', version: '1.0.0' } })
+const appMetadata = { slug: 'tests', version: '1.0.0' }
+const connect = token => new CozyClient({ uri, token, schema, appMetadata })
 const client = connect(token)
 
-const AsyncFunction = (async () => {}).constructor
-const world = { client, Q, connect }
-
-for await (const line of readline.createInterface({ input: process.stdin })) {
-  const { code, args } = JSON.parse(line)
-  const names = { ...world, ...args }
-  let out
-  try {
-    out = { value: (await new AsyncFunction(...Object.keys(names), code)(...Object.values(names))) ?? null }
-  } catch (error) {
-    out = { error: { name: error.name, status: error.status ?? null, message: String(error.message) } }
-  }
-  process.stdout.write(JSON.stringify(out) + '\n')
+// the subscriptions of the client
+const realtime = () => {
+  const { RealtimePlugin } = require('cozy-realtime')
+  if (!client.plugins.realtime) client.registerPlugin(RealtimePlugin)
+  return client.plugins.realtime
 }
+
+// a client that keeps copies of whole doctypes, in memory
+const offline = async options => {
+  const { default: PouchLink } = require('cozy-pouch-link')
+  const PouchDB = require('pouchdb-core-7')
+  for (const part of ['adapter-memory-7', 'adapter-http-7', 'replication-7']) {
+    PouchDB.plugin(require('pouchdb-' + part))
+  }
+  PouchDB.plugin(require('pouchdb-find'))
+  const storage = {
+    getItem: async key => localStorage.getItem(key),
+    setItem: async (key, value) => localStorage.setItem(key, value),
+    removeItem: async key => localStorage.removeItem(key)
+  }
+  const events = { addEventListener() {}, removeEventListener() {} }
+  const link = new PouchLink({
+    ...options,
+    initialSync: false,
+    platform: { storage, events, pouchAdapter: PouchDB, isOnline: async () => true },
+    pouch: { options: { adapter: 'memory' } }
+  })
+  const client = new CozyClient({ uri, token, schema, appMetadata, links: [link, new StackLink()] })
+  await client.login({ uri, token })
+  const replicate = () =>
+    new Promise((resolve, reject) => {
+      client.on('pouchlink:sync:end', () => resolve('end'))
+      client.on('pouchlink:sync:error', reject)
+      link.startReplication()
+    })
+  return { client, link, replicate }
+}
+
+await run({ client, Q, connect, OAuthClient, realtime, offline, until, uri })
 process.exit(0)

@@ -97,16 +97,15 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
 
 
 def is_forgotten_removal(ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
-    """Whether the owner has removed what is announced, and has known this very state before: a conflict copy that
-    the member has made for itself after it was told of the removal of its twin."""
-    info = shared.infos.get(ex.sharing.id, {})
-    removed_here = bool(info.get("removed")) and not info.get("dissociated")
+    """Whether what is announced was removed on the owner's side, by him or by another member, who have known this very
+    state before: a conflict copy that the member has made for itself after it was told of the removal of its twin."""
+    removed_here = bool(shared.infos.get(ex.sharing.id, {}).get("removed"))
     return ex.sharing.owner and removed_here and shared.knows(received.rev)
 
 
 def remind(tx: Writer, ex: Exchange, shared: tracking.Shared) -> None:
-    """Tell of a removal once more."""
-    shared.infos[ex.sharing.id].pop("known", None)
+    """Tell the member of a removal once more."""
+    shared.infos[ex.sharing.id].get("known", {}).pop(ex.membership, None)
     tracking.save(tx, shared)
 
 

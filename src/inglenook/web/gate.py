@@ -27,7 +27,8 @@ from inglenook.wire import Answer
 
 log = structlog.get_logger("inglenook.web")
 
-_HEALTH = ("/version", "/status", "/.well-known/inglenook")
+_HEALTH = {name + end: name for name in ("/version", "/status", "/.well-known/inglenook") for end in ("", "/")}
+"""What every host answers, by its paths: cozy-client-js asks with a final slash."""
 _ABOUT_LIFETIME = 3600  # seconds for which what the server is may be kept
 
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
@@ -90,8 +91,8 @@ class Gate:
         if b"%" in scope["raw_path"]:
             scope["path"] = paths.decoded(scope["raw_path"])
         path = scope["path"]
-        if path in _HEALTH and scope.get("method") in ("GET", "HEAD"):
-            return await self._health(path)
+        if (about := _HEALTH.get(path)) and scope.get("method") in ("GET", "HEAD"):
+            return await self._health(about)
         if self.only_health:
             raise NotFoundException
         accept = header(scope, b"accept").decode("latin-1")
@@ -116,11 +117,11 @@ class Gate:
             raise NotFoundException
         return None
 
-    async def _health(self, path: str) -> Answer:
+    async def _health(self, about: str) -> Answer:
         """Which every host answers (spec/10 §4, spec/11 §1)."""
-        if path == "/version":
+        if about == "/version":
             return wire.plain_json(self.runtime.version())
-        if path != "/status":
+        if about != "/status":
             lifetime = {"cache-control": f"public, max-age={_ABOUT_LIFETIME}"}
             return wire.plain_json(self.runtime.about(), headers=lifetime)
         status = await self.runtime.status()
