@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from .conftest import Town
-from .fake_peer import Call, FakePeer, Reply, history, make_id, revision
+from .fake_peer import Body, Call, FakePeer, Reply, history, make_id, revision, xor
 from .peers import Visit
 from .people import md5
 
@@ -76,3 +77,57 @@ def test_what_the_reader_has_removed_is_there_again_when_the_owner_changes_it(vi
     tree = visit.tree()
     assert tree["Removed by bob/in it.txt"] == ("file", "6", md5(b"second"))
     assert tree["Removed by bob/also in it.txt"] == ("file", "3", md5(b"new"))
+
+
+DOCTYPE = "io.cozy.tests"
+
+
+@pytest.fixture
+def notes(town: Town, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A document of the peer's that bob may only read."""
+    peer, title = FakePeer("carol5").start(), request.node.name
+    rule = peer.rule(title, make_id(title, "note"), add="push", update="push", remove="push")
+    yield Visit(town.bob, peer, peer.invite(town.bob, title, rules=[{**rule, "doctype": DOCTYPE}]))
+    peer.stop()
+    assert peer.faults == [], peer.faults
+
+
+def test_a_document_is_as_the_owner_has_it_whatever_the_reader_wrote_or_deleted(notes: Visit) -> None:
+    peer, deal, bob = notes.peer, notes.deal, notes.person
+    hidden = xor(deal.rules[0]["values"][0], deal.key)
+    revs = [revision(number, "note") for number in range(1, 6)]
+
+    def send(count: int, **members: Any) -> Body | None:
+        told = {"_id": hidden, **history(*revs[:count]), **members}
+        assert peer.send_bulk(deal, told, doctype=DOCTYPE).json() == []
+        return bob.document(DOCTYPE, hidden)
+
+    send(1, text="first")
+    for text in ("scribbled", "scribbled more", "and more"):
+        bob.update(DOCTYPE, hidden, text=text)
+    kept = send(2, text="second")
+    assert kept is not None
+    assert (kept["text"], kept["_rev"]) == ("second", revs[1])
+    bob.delete(DOCTYPE, hidden)
+    kept = send(3, text="third")
+    assert kept is not None
+    assert (kept["text"], kept["_rev"]) == ("third", revs[2])
+    bob.update(DOCTYPE, hidden, text="mine")
+    assert send(4, _deleted=True) is None, "the owner has deleted it"
+
+
+def test_documents_that_are_in_conflict_at_the_owners_are_so_at_the_readers(notes: Visit) -> None:
+    peer, deal, bob = notes.peer, notes.deal, notes.person
+    hidden = xor(deal.rules[0]["values"][0], deal.key)
+    first, (lower, higher) = revision(1, "note"), sorted((revision(2, "one"), revision(2, "other")))
+
+    def send(*revs: str, **members: Any) -> str:
+        told = {"_id": hidden, **history(*revs), **members}
+        assert peer.send_bulk(deal, told, doctype=DOCTYPE).json() == []
+        kept = bob.document(DOCTYPE, hidden)
+        return kept["_rev"] if kept is not None else ""
+
+    assert send(first, text="first") == first
+    assert send(first, higher, text="higher") == higher
+    assert send(first, lower, text="lower") == higher
+    assert send(first, higher, revision(3, "end"), _deleted=True) == lower, "the other leaf of the owner comes forward"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inglenook.kernel.rules import rule_for_document
-from inglenook.replication.exchange import Exchange, Received
+from inglenook.replication.exchange import Exchange, Received, next_revision
 from inglenook.sharing import tracking
 from inglenook.storage.documents.contract import Writer
 
@@ -26,7 +26,28 @@ def apply_documents(tx: Writer, ex: Exchange, doctype: str, documents: Sequence[
         elif not tracking.load(tx, doctype, received.id).live(ex.sharing.id):
             continue
         tx.origin = ex.came(received.rev)
-        tx.graft(doctype, received.id, received.chain, received.body, deleted=received.deleted)
+        is_news = tx.graft(doctype, received.id, received.chain, received.body, deleted=received.deleted)
+        if is_news and ex.one_way:
+            close_own_branches(tx, ex, doctype, received)
+
+
+def close_own_branches(tx: Writer, ex: Exchange, doctype: str, received: Received) -> None:
+    """Where one may only read, the owner's state counts: a branch that did not come from the owner ends in a
+    tombstone, and stands against nothing. Which leaves came is remembered, since a document may be in conflict at the
+    owner's as well."""
+    shared = tracking.load(tx, doctype, received.id)
+    history = tx.tree(doctype, received.id)
+    info = shared.infos.get(ex.sharing.id)
+    if info is None or history is None:
+        return
+    given = [*(rev for rev in info.get("leaves", ()) if rev not in received.chain), received.rev]
+    for leaf in history.leaves():
+        if not leaf.deleted and leaf.rev not in given:
+            chain = next_revision([leaf.rev], ex.random)
+            tx.graft(doctype, received.id, chain, {}, deleted=True)
+    shared = tracking.load(tx, doctype, received.id)
+    shared.infos[ex.sharing.id]["leaves"] = given
+    tracking.save(tx, shared)
 
 
 def shareable_again(tx: Writer, ex: Exchange, doctype: str, id: str) -> bool:

@@ -6,9 +6,9 @@ member reads what changed there and nothing else. `track` is the store's hook; t
 too, written when a sharing document changes (`rules_of`), so that a write without sharings costs one look-up.
 
 An info is `{"rule": i}` plus, only when true, `removed`, `binary`, `dissociated`, and `settled` (on a recipient: the
-owner knows of the removal), plus `given` (where one may only read: the revision that stands for the owner's state)
-and `known`: for each membership the last revision that this member is known to have, so that nothing is sent back to
-where it came from.
+owner knows of the removal), plus `given` and `leaves` (where one may only read: the revision of a file that stands
+for the owner's state, the leaves of another document that came from the owner), and `known`: for each membership the
+last revision that this member is known to have, so that nothing is sent back to where it came from.
 """
 
 from __future__ import annotations
@@ -293,9 +293,9 @@ def wanted(tx: Writer, rule: TrackedRule, change: Change) -> bool:
 
 
 def carried(shared: Shared, sharing: str) -> Info:
-    """What stays of an info when the document changes: who is known to have which revision."""
-    known = shared.infos.get(sharing, {}).get("known")
-    return {"known": known} if known else {}
+    """What stays of an info when the document changes: who has which revision, and what came from the owner."""
+    info = shared.infos.get(sharing, {})
+    return {name: info[name] for name in ("known", "leaves") if info.get(name)}
 
 
 def rule_index(shared: Shared, rule: TrackedRule) -> int:
