@@ -55,6 +55,18 @@ def bodies(message: EmailMessage) -> dict[str, str]:
     return {part.get_content_type(): part.get_content() for part in parts}
 
 
+@pytest.mark.parametrize("kind", ["import_success", "move_success"])
+def test_an_import_that_lost_something_says_so(kind: str) -> None:
+    values = {"CozyLink": LINK, "AppsNotInstalled": ""}
+    for locale, word in (("en", "3 documents"), ("fr", "3 documents")):
+        lossy = render(kind, {**values, "Remarks": 3}, locale=locale)
+        assert word in lossy.text
+        assert word in lossy.html
+        assert word not in render(kind, {**values, "Remarks": 0}, locale=locale).text
+    both = render(kind, {**values, "Remarks": 3, "AppsNotInstalled": "notes"}, locale="en").text
+    assert both.index("notes") < both.index("3 documents")
+
+
 def invitation(**more: Any) -> dict[str, Any]:
     to = [{"name": "Bob", "email": "bob@example.org"}]
     return {"mode": "from", "to": to, "template_name": "sharing_request", "template_values": INVITATION, **more}

@@ -88,6 +88,9 @@ def test_a_move_takes_everything_along(server: RunningServer, elsewhere: Running
     source = server.add("alice", passphrase="cozy", email="alice@example.com")
     target = elsewhere.add("alice", passphrase="other", email="alice@example.com")
     furnish(source)
+    own_app = f"http://notes.{source.domain}/#/n/1"
+    upload(source, ROOT, "own.url", f"[InternetShortcut]\r\nURL={own_app}\r\n".encode())
+    upload(source, ROOT, "other.url", b"[InternetShortcut]\r\nURL=https://example.org/?u=alice\r\n")
     old_token = source.token(FILES)
     before = state(source)
 
@@ -110,7 +113,13 @@ def test_a_move_takes_everything_along(server: RunningServer, elsewhere: Running
     wait(lambda: mails(target, target.domain), "the owner has a mail")
     assert not target.instance.doc.blocked
     assert not source.instance.doc.moving
-    assert state(target) == before
+    after = state(target)
+    own, was = after.pop(f"{FILES} /own.url"), before.pop(f"{FILES} /own.url")
+    assert after == before
+    assert (own["rev"][:2], was["rev"][:2]) == ("2-", "1-"), "a shortcut to the own address is changed as any file is"
+    target.start_anew()
+    led = target.get(f"/files/download/{own['id']}", FILES).text
+    assert led == f"[InternetShortcut]\r\nURL=http://notes.{target.domain}/#/n/1\r\n"
     settings = target.server.do(lambda _: target.instance.settings())
     assert settings["moved_from"] == source.domain
     assert "importing" not in settings

@@ -46,6 +46,8 @@ def test_an_archive_goes_from_one_instance_to_another(filled: Operator, tmp_path
     assert shown["state"] == "done"
     assert tree(filled, "bob.localhost:8080") == tree(filled, "alice.localhost:8080")
     assert filled.ask("instances", "imports", "bob.localhost:8080").split()[1] == "done"
+    waiting = filled.run("instances", "import", "bob.localhost:8080", str(archive), "--force", "--wait=false")
+    assert (waiting.returncode, b"from a link alone" in waiting.stderr) == (2, True)
 
     asked = filled.run("instances", "import", "bob.localhost:8080", str(archive))  # there is something to lose now
     assert asked.returncode == 1
@@ -82,6 +84,8 @@ def test_a_damaged_archive_is_refused_in_one_line(filled: Operator, tmp_path: Pa
     before = tree(filled, "alice.localhost:8080")
     assert "archive" in filled.refused("instances", "import", "alice.localhost:8080", str(archive), "--force")
     assert tree(filled, "alice.localhost:8080") == before
+    [failed] = filled.ask("instances", "imports", "alice.localhost:8080", "--json").splitlines()
+    assert (json.loads(failed)["state"], json.loads(failed)["source"]) == ("failed", str(archive))
     filled.refused("instances", "import", "alice.localhost:8080", str(tmp_path / "none.zip"), "--force")
     filled.refused("instances", "import", "nobody.localhost:8080", str(archive), "--force")
 

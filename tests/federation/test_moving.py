@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -71,6 +72,9 @@ def test_an_owner_moves_and_the_recipient_follows(town: Town, elsewhere: Server)
     there = move(carol4, elsewhere, town.mails)
     eventually(lambda: town.bob.sharing(shared.id)["members"][0]["instance"] == there.url, "bob knows the new address")
     both_ways(shared, "carol4", there, town.bob, "owner")
+    [summary] = elsewhere.ask("instances", "imports", there.domain, "--json").splitlines()
+    told = json.loads(summary)["sharings"]
+    assert told == [{"sharing": shared.id, "instance": town.bob.domain, "state": "told"}]
     assert there.sharing(shared.id)["moved_from"] == carol4.url
 
 

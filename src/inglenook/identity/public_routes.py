@@ -22,7 +22,8 @@ MAX_AVATAR = 20_000_000  # bytes
 _FALLBACKS = ("", "default", "initials", "404", "anonymous")
 _COLORS = ("#8a3b12", "#7a5195", "#2f6f4e", "#225e8f", "#9a3d64", "#6b5b1f")
 _FOLDERS = ("", "css", "fonts", "images", "js", "scripts", "styles")
-_PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"})
+PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"})
+"""The types that a picture of the owner may have."""
 _UNTOLD = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
 """What clients say that say nothing."""
 _MARKS = (
@@ -97,7 +98,7 @@ async def change_avatar(request: Request[Any, Any, Any], caller: Caller) -> Answ
     """Another picture of the owner: the raw image. How it begins tells its type when the client does not."""
     (await caller.permit()).require_type("PUT", SETTINGS)
     told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if told not in _PICTURES and told not in _UNTOLD:
+    if told not in PICTURES and told not in _UNTOLD:
         raise _no_picture()
     contents = caller.instance.contents
     picture = _Beginning(body_chunks(request))
@@ -105,7 +106,7 @@ async def change_avatar(request: Request[Any, Any, Any], caller: Caller) -> Answ
         received = await contents.receive(picture.chunks(), max_bytes=MAX_AVATAR)
     except TooLarge as error:
         raise TooLarge(f"A picture has at most {MAX_AVATAR} bytes") from error
-    mime = told if told in _PICTURES else picture.type
+    mime = told if told in PICTURES else picture.type
     if not mime:
         await contents.discard(received)
         raise _no_picture()

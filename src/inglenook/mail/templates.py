@@ -38,6 +38,7 @@ class Template:
 
     `words` take their place in the texts. `link` is the button, `code` is shown large, `quote` are lines set apart.
     `alternative` names a value that decides between two texts (`text.yes` when it is there and true, `text.no`).
+    `more` are values that bring a paragraph of their own when they are there and true.
     """
 
     words: tuple[str, ...] = ()
@@ -45,6 +46,7 @@ class Template:
     code: str = ""
     quote: tuple[str, ...] = ()
     alternative: str = ""
+    more: tuple[str, ...] = ()
 
 
 TEMPLATES: Mapping[str, Template] = {
@@ -73,11 +75,15 @@ TEMPLATES: Mapping[str, Template] = {
     "new_registration": Template(quote=("DeviceName", "City", "Country"), link="DevicesLink"),
     # export, import, move (spec/12)
     "archiver": Template(link="ArchiveLink"),
-    "import_success": Template(words=("AppsNotInstalled",), link="CozyLink", alternative="AppsNotInstalled"),
+    "import_success": Template(
+        words=("AppsNotInstalled", "Remarks"), link="CozyLink", alternative="AppsNotInstalled", more=("Remarks",)
+    ),
     "import_error": Template(),
     "export_error": Template(),
     "move_confirm": Template(words=("Source", "Target"), link="ConfirmLink", alternative="Target"),
-    "move_success": Template(words=("AppsNotInstalled",), link="CozyLink", alternative="AppsNotInstalled"),
+    "move_success": Template(
+        words=("AppsNotInstalled", "Remarks"), link="CozyLink", alternative="AppsNotInstalled", more=("Remarks",)
+    ),
     "move_error": Template(),
     # services
     "alert_account": Template(link="InstanceURL"),
@@ -110,6 +116,7 @@ def render(name: str, values: Mapping[str, Any], *, locale: str, recipient: str 
     key = f"{part}.text"
     if template.alternative:
         key += ".yes" if text_of(values, template.alternative) else ".no"
+    more = [_say(locale, f"{part}.more.{name}", words) for name in template.more if words[name] not in ("", "0")]
     link = link_of(template, values)
     button = _say(locale, f"{part}.button", words) or translate(locale, "mail.default_button")
     subject = " ".join(_say(locale, f"{part}.subject", words).split())
@@ -117,7 +124,7 @@ def render(name: str, values: Mapping[str, Any], *, locale: str, recipient: str 
         "locale": locale.partition("-")[0].partition("_")[0] or "en",
         "subject": subject,
         "greeting": _greeting(locale, recipient),
-        "paragraphs": [one.strip() for one in _say(locale, key, words).split("\n\n")],
+        "paragraphs": [one.strip() for one in (*_say(locale, key, words).split("\n\n"), *more)],
         "quote": "\n".join(filter(None, (text_of(values, word) for word in template.quote))),
         "code": code_of(template, values),
         "link": link,

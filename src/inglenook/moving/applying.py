@@ -7,21 +7,22 @@ comes in is the matter of a way (`moving.placing`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from inglenook.files import fixed_directories
-from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, TRASH_NAME, VERSIONS, members
+from inglenook.files.documents import FILES, ROOT_ID, SHORTCUT_MIME, TRASH_ID, TRASH_NAME, VERSIONS, members
 from inglenook.kernel.errors import DomainError
-from inglenook.moving import moved_sharings, policy
+from inglenook.moving import moved_sharings, moved_shortcuts, policy, spool
 from inglenook.moving.items import Directory, Items
 from inglenook.moving.placing import AsItIs, LeftAlone, Way, Write
 from inglenook.moving.policy import APPS, LAST, Newcomer
 from inglenook.moving.summary import Summary
 from inglenook.moving.units import Parts, Unit, Unread
+from inglenook.moving.zip_reading import Entry, ZipReader
 from inglenook.storage.contents import Received
 from inglenook.storage.documents.contract import Writer
 
@@ -44,7 +45,8 @@ class _Batch:
 
 
 class Application:
-    """One archive on its way into a store. `progress` is told the bytes of contents that are in."""
+    """One archive on its way into a store. `progress` is told the bytes of contents and the documents that are in.
+    `shortcuts` are those that lead to the address from where the instance has moved: their id and new content."""
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class Application:
         items: Items,
         to: Newcomer,
         summary: Summary,
-        progress: Callable[[int], None],
+        progress: Callable[[int, int], None],
         way: Way | None = None,
     ) -> None:
         self._instance = instance
@@ -63,7 +65,9 @@ class Application:
         self._summary = summary
         self._progress = progress
         self._way: Way = way or AsItIs()
+        self.shortcuts: list[tuple[str, bytes]] = []
         self._done = 0
+        self._documents_done = 0
         self._batch = _Batch()
 
     async def run(self) -> None:
@@ -164,9 +168,18 @@ class Application:
         received = await self._received(unit)
         if received is None:
             return
+        if self._to.moves and unit.content.size <= moved_shortcuts.LARGEST and body.get("mime") == SHORTCUT_MIME:
+            await self._shortcut(unit.id, unit.content, unit.reader)
         body |= {"size": str(received.size), "md5sum": received.content.md5}
         write = self._way.file(unit.id, unit.rev, body, received)
         await self._add(FILES, unit.id, write, received.size, received)
+
+    async def _shortcut(self, id: str, entry: Entry, reader: ZipReader) -> None:
+        """Remember a shortcut that leads to the former address."""
+        content = await asyncio.to_thread(reader.read, entry, moved_shortcuts.LARGEST)
+        changed = moved_shortcuts.rewritten(content, self._to.source, self._instance)
+        if changed is not None and len(self.shortcuts) < moved_shortcuts.MOST:
+            self.shortcuts.append((id, changed))
 
     async def _version(self, unit: Unit) -> None:
         file_id = unit.id.partition("/")[0]
@@ -187,9 +200,9 @@ class Application:
     async def _received(self, unit: Unit) -> Received | None:
         """The content of a unit; None when it is not the one that was told of (known since the check)."""
         assert unit.content is not None
-        received = await self._instance.contents.receive(_threaded(unit.reader.pieces(unit.content)))
+        received = await self._instance.contents.receive(spool.threaded(unit.reader.pieces(unit.content)))
         self._done += received.size
-        self._progress(self._done)
+        self._progress(self._done, self._documents_done)
         if received.content.md5 != unit.body.get("md5sum"):
             await self._instance.contents.discard(received)
             return None
@@ -211,15 +224,24 @@ class Application:
         if not batch.writes:
             return
         outcomes = await self._instance.store.write(lambda tx: [_outcome(tx, write) for _, _, write in batch.writes])
+        self._documents_done += len(batch.writes)
+        self._progress(self._done, self._documents_done)
         for (doctype, id, _), outcome in zip(batch.writes, outcomes, strict=True):
             if outcome is None:
                 self._summary.count("imported", doctype)
             elif isinstance(outcome, LeftAlone):
                 self._summary.count("skipped", doctype)
                 if str(outcome):
-                    self._summary.remark(doctype, id, str(outcome))
+                    self._summary.remark(doctype, id, str(outcome), path=await self._path(doctype, id))
             else:
-                self._summary.remark(doctype, id, outcome.detail or type(outcome).__name__, lost=True)
+                reason, path = outcome.detail or type(outcome).__name__, await self._path(doctype, id)
+                self._summary.remark(doctype, id, reason, path=path, lost=True)
+
+    async def _path(self, doctype: str, id: str) -> str:
+        """Where a file is, or that of a version; empty for other documents."""
+        if doctype not in (FILES, VERSIONS):
+            return ""
+        return await asyncio.to_thread(self._items.path, id.partition("/")[0] if doctype == VERSIONS else id)
 
     async def _units(self, wanted: Callable[[str], bool], *, bodies_of: tuple[str, ...] = ()) -> AsyncIterator[Unit]:
         units = self._parts.units(wanted)
@@ -240,8 +262,3 @@ def _outcome(tx: Writer, write: Write) -> LeftAlone | DomainError | None:
     except (LeftAlone, DomainError) as reason:
         return reason
     return None
-
-
-async def _threaded(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece

@@ -26,6 +26,9 @@ from inglenook.moving.units import Parts, Unit, Unread, text_member
 ROOM_LEFT = 64 * 1024 * 1024
 """Bytes that stay free on the disk."""
 
+DOCUMENTS_TOLD = 500
+"""After so many documents without contents the progress is told."""
+
 _FAULTS_TOLD = 5
 
 
@@ -58,24 +61,26 @@ class Checker:
         self._faults: list[str] = []
         self._bad = 0
 
-    def run(self, progress: Callable[[int], None]) -> None:
-        """Check everything; `progress` is told the bytes looked at.
+    def run(self, progress: Callable[[int, int], None]) -> None:
+        """Check everything; `progress` is told the bytes and the documents looked at.
 
         Raises Refused, BadArchive, TooLarge, OutOfSpace."""
         self._check_sizes()
         done = 0
-        for unit in self._parts.units(bool):
+        for looked_at, unit in enumerate(self._parts.units(bool), 1):
             if self._stop.is_set():
                 raise Refused("The import was interrupted")
             self._look_at(unit)
             if isinstance(unit, Unit) and unit.content is not None:
                 done += unit.content.size
-                progress(done)
+                progress(done, looked_at)
+            elif looked_at % DOCUMENTS_TOLD == 0:
+                progress(done, looked_at)
         if self._bad:
             more = f" and {self._bad - len(self._faults)} more" if self._bad > len(self._faults) else ""
             raise Refused(f"The archive is damaged: {'; '.join(self._faults)}{more}")
         for id, reason in self._items.settle():
-            self.summary.remark(FILES, id, reason)
+            self.summary.remark(FILES, id, reason, path=self._items.path(id))
 
     def _check_sizes(self) -> None:
         """By what the directory of the archive says, which the entries are held to when they are read."""
@@ -118,23 +123,23 @@ class Checker:
             case "directory":
                 raw = msgspec.json.encode({"_rev": unit.rev, **body})
                 if not self._items.add_directory(unit.id, dir_id, name, raw):
-                    self.summary.remark(FILES, unit.id, "its id is there twice", lost=True)
+                    self._lose(unit, "its id is there twice")
             case "file":
                 if self._content_is_right(unit) and not self._items.add_file(unit.id, dir_id, name):
-                    self.summary.remark(FILES, unit.id, "its id is there twice", lost=True)
+                    self._lose(unit, "its id is there twice")
             case _:
-                self.summary.remark(FILES, unit.id, "it is neither a file nor a directory", lost=True)
+                self._lose(unit, "it is neither a file nor a directory")
 
     def _version(self, unit: Unit) -> None:
         file_id, slash, rest = unit.id.partition("/")
         if not slash or not rest or not self._items.has_file(file_id):
-            self.summary.remark(VERSIONS, unit.id, "its file is not in the archive", lost=True)
+            self._lose(unit, "its file is not in the archive")
         elif self._content_is_right(unit) and not self._items.add_version(unit.id):
-            self.summary.remark(VERSIONS, unit.id, "its id is there twice", lost=True)
+            self._lose(unit, "its id is there twice")
 
     def _content_is_right(self, unit: Unit) -> bool:
         if unit.content is None:
-            self.summary.remark(unit.doctype, unit.id, "its content is not in the archive", lost=True)
+            self._lose(unit, "its content is not in the archive")
             return False
         digest = hashlib.md5(usedforsecurity=False)
         size = 0
@@ -153,11 +158,20 @@ class Checker:
         return True
 
     def _fault(self, unit: Unit, reason: str) -> None:
-        self.summary.remark(unit.doctype, unit.id, reason, lost=True)
+        self._lose(unit, reason)
         if not self._bounds.partial:
             self._bad += 1
             if len(self._faults) < _FAULTS_TOLD:
                 self._faults.append(f"{unit.content.name if unit.content else unit.id}: {reason}")
+
+    def _lose(self, unit: Unit, reason: str) -> None:
+        """Tell of a file, directory or version that cannot be taken in, and where it was."""
+        if unit.doctype == VERSIONS:
+            path = self._items.path(unit.id.partition("/")[0])
+        else:
+            above = self._items.path(text_member(unit.body, "dir_id"))
+            path = f"{above}/{text_member(unit.body, 'name')}"
+        self.summary.remark(unit.doctype, unit.id, reason, path=path, lost=True)
 
     def _sharing(self, unit: Unit) -> None:
         credentials = unit.body.get("credentials")

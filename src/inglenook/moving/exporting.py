@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import zlib
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,7 +15,7 @@ import inglenook
 from inglenook.files.quota import disk_usage
 from inglenook.identity import letters
 from inglenook.kernel.errors import NotFound, Unprocessed
-from inglenook.moving import exports, parts, snapshot
+from inglenook.moving import exports, parts, snapshot, spool
 from inglenook.moving.exports import ExportRequest
 from inglenook.moving.parts import HOLDERS, Part, holder
 from inglenook.moving.snapshot import Order, Snapshot, Stopped
@@ -31,7 +30,6 @@ EVERYTHING = 1 << 62
 
 _ATTEMPTS = 3
 _HELD_AT_ONCE = 200
-_PIECE = 256 * 1024
 
 log = structlog.get_logger("inglenook.moving")
 
@@ -101,7 +99,7 @@ async def _fail(instance: Instance, export_id: str, error: str) -> None:
 
 async def _make(instance: Instance, asked: ExportRequest, document: Document, *, mail: bool) -> Document:
     started = instance.env.clock.monotonic()
-    folder = spool_folder(instance)
+    folder = spool.folder(instance)
     await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
     order = Order(
         entry=snapshot.entry_of_instance(instance.id, instance.rev, instance.doc.public()),
@@ -139,11 +137,6 @@ async def _make(instance: Instance, asked: ExportRequest, document: Document, *,
         return done
 
     return await instance.store.write(finish)
-
-
-def spool_folder(instance: Instance) -> Path:
-    """Where what is on its way lies."""
-    return instance.env.config.data / "spool"
 
 
 async def _taken(instance: Instance, export_id: str, order: Order, folder: Path) -> Snapshot:
@@ -212,14 +205,9 @@ async def _finished(instance: Instance, part: snapshot.PartSpool) -> tuple[int, 
     try:
         return (
             part.position,
-            await instance.contents.receive(_pieces(skeleton)),
-            await instance.contents.receive(_pieces(places)),
+            await instance.contents.receive(spool.pieces(skeleton)),
+            await instance.contents.receive(spool.pieces(places)),
         )
     finally:
         skeleton.close()
         places.close()
-
-
-async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
-    while piece := await asyncio.to_thread(file.read, _PIECE):
-        yield piece

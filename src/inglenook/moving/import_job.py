@@ -14,6 +14,7 @@ from inglenook.identity import letters
 from inglenook.identity.creation import update_settings
 from inglenook.kernel.errors import DomainError, UpstreamFailed
 from inglenook.moving import blocking, fetching, importing, jobs, moves
+from inglenook.moving import summary as summaries
 from inglenook.moving.blocking import IMPORTING
 from inglenook.moving.importing import Wanted
 from inglenook.moving.jobs import Job
@@ -60,16 +61,17 @@ async def queue(instance: Instance, request: ImportRequest) -> Job:
 
 async def run(instance: Instance, job: Job) -> None:
     """Do the job. Whatever becomes of it, the instance is served again afterwards, and the owner has a mail."""
-    request = msgspec.convert(job.request, ImportRequest)
+    request, started = msgspec.convert(job.request, ImportRequest), instance.env.clock.timestamp()
     await blocking.block(instance, IMPORTING)
     try:
         summary = await _import(instance, job, request)
     except (DomainError, OSError) as error:
         cause = error.detail if isinstance(error, DomainError) else str(error)
         log.warning("an import failed", instance=instance.domain, cause=cause)
-        await _settle(instance, request, None, cause)
+        await summaries.keep_failed(instance, job.id, _source(request), started, cause)
+        await _settle(instance, request, None)
     else:
-        await _settle(instance, request, summary, "")
+        await _settle(instance, request, summary)
     await asyncio.to_thread(shutil.rmtree, folder_of(instance, job.id), ignore_errors=True)
 
 
@@ -78,19 +80,20 @@ async def _import(instance: Instance, job: Job, request: ImportRequest) -> Summa
     told = await fetching.manifest(instance, request.url)
     fetching.check_quota(instance, told)
     paths = await fetching.parts(
-        instance, told, folder_of(instance, job.id), lambda done: note.take("fetching", done, max(told.files_size, 0))
-    )
+        instance, told, folder_of(instance, job.id),
+        lambda done: note.take("fetching", done, max(told.files_size, 0), 0),
+    )  # fmt: skip
     source = origin_of(request.move_from.url) if request.move_from else ""
     settings: dict[str, Any] = {}
     if source:
         settings["moved_from"] = source.partition("://")[2]
     if request.vault:
         settings["import_vault"] = True
-    wanted = Wanted(job.id, paths, told.address, moved_from=source, settings=settings)
+    wanted = Wanted(job.id, paths, _source(request), moved_from=source, settings=settings)
     return await importing.replace(instance, wanted, note.take)
 
 
-async def _settle(instance: Instance, request: ImportRequest, summary: Summary | None, cause: str) -> None:
+async def _settle(instance: Instance, request: ImportRequest, summary: Summary | None) -> None:
     await blocking.unblock(instance)
     await _no_longer_importing(instance)
     kind = "move" if request.move_from else "import"
@@ -99,6 +102,7 @@ async def _settle(instance: Instance, request: ImportRequest, summary: Summary |
     if summary is not None:
         template = f"{kind}_success"
         values["AppsNotInstalled"] = ", ".join(summary.apps_not_installed)
+        values["Remarks"] = summary.remarks_count
     now = instance.env.clock.now().timestamp()
     if request.move_from is not None:
         await moves.arrived(instance)
@@ -137,6 +141,11 @@ async def _tell(instance: Instance, source: MoveFrom, word: str) -> bool:
     return answer.status == 204
 
 
+def _source(request: ImportRequest) -> str:
+    """The address that an import is from, without the secret of the link."""
+    return origin_of(request.url)
+
+
 async def _no_longer_importing(instance: Instance) -> None:
     settings = await instance.settings()
     if "importing" in settings:
@@ -153,14 +162,14 @@ class _Note:
         self._last = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def take(self, stage: str, done: int, total: int) -> None:
+    def take(self, stage: str, done: int, total: int, documents: int) -> None:
         """Note it; may be called in any thread."""
-        self._loop.call_soon_threadsafe(self._keep, stage, done, total)
+        self._loop.call_soon_threadsafe(self._keep, stage, done, total, documents)
 
-    def _keep(self, stage: str, done: int, total: int) -> None:
+    def _keep(self, stage: str, done: int, total: int, documents: int) -> None:
         job = self._job
         is_new = stage != job.stage
-        job.stage, job.done, job.total = stage, done, max(total, done)
+        job.stage, job.done, job.total, job.documents = stage, done, max(total, done), documents
         now = self._loop.time()
         if (is_new or now - self._last >= TOLD_EVERY) and (self._task is None or self._task.done()):
             self._last = now
@@ -170,7 +179,7 @@ class _Note:
         """Write it down, and tell who listens (spec/12 §11)."""
         job, instance = self._job, self._instance
         await jobs.update(instance, job)
-        progress = {"stage": job.stage, "done": job.done, "total": job.total}
+        progress = {"stage": job.stage, "done": job.done, "total": job.total, "documents": job.documents}
         doc = {"state": "running", "progress": progress}
         now = instance.env.clock.now()
         await instance.store.write(lambda tx: announce(tx, now, "UPDATED", IMPORTS, job.id, doc))

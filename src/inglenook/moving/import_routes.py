@@ -17,16 +17,18 @@ from inglenook.identity import pages
 from inglenook.identity.caller import Caller, caller_of
 from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
-from inglenook.kernel.errors import BadRequest, InvalidParameter, TooLarge
+from inglenook.kernel.errors import BadRequest, DocumentNotFound, InvalidParameter, TooLarge
 from inglenook.moving import blocking, fetching, import_job, jobs, moves
 from inglenook.moving.blocking import MOVING
 from inglenook.moving.import_job import ImportRequest
 from inglenook.moving.summary import IMPORTS
+from inglenook.storage.documents.contract import Content, Reader
 from inglenook.wire import Answer
 
 HttpRequest = Request[Any, Any, Any]
 LOOK_SECONDS = 2.0
 SUBPROTOCOL = "io.cozy.websocket"
+LINES = "application/jsonl"
 
 
 @post("/move/imports/precheck", opt={"guard": wire.TOKEN})
@@ -56,6 +58,25 @@ async def ask_import(caller: Caller, request: HttpRequest) -> Answer:
     if not any(job.kind == "import" for job in queued):  # asked for twice: one is enough
         await import_job.queue(instance, msgspec.structs.replace(asked, url=told.address))
     return wire.redirect(caller.url("/move/importing"))
+
+
+@get("/move/imports/{import_id:str}/failures", opt={"guard": wire.TOKEN})
+async def read_failures(import_id: str, caller: Caller) -> Answer:
+    """Everything that an import could not take in as it was: one JSON object on each line."""
+    (await caller.permit()).require_type("GET", IMPORTS)
+    instance = caller.instance
+
+    def read(view: Reader) -> tuple[bool, Content | None]:
+        return view.get(IMPORTS, import_id) is not None, view.content(IMPORTS, import_id)
+
+    known, content = await instance.store.read(read)
+    if not known:
+        raise DocumentNotFound
+    headers = {"content-disposition": f'attachment; filename="import-{import_id}.jsonl"'}
+    if content is None:
+        return Answer(b"", media_type=LINES, headers=headers)
+    headers["content-length"] = str(content.size)
+    return wire.streamed(instance.contents.read(content), media_type=LINES, headers=headers)
 
 
 @get("/move/importing", opt={"guard": wire.PUBLIC})
@@ -151,4 +172,6 @@ def _host(source: str) -> str:
     return host.lower()
 
 
-ROUTES: list[Any] = [precheck, ask_import, importing_page, begin_move_here, forget_moved_from, importing_events]
+ROUTES: list[Any] = [
+    precheck, ask_import, read_failures, importing_page, begin_move_here, forget_moved_from, importing_events,
+]  # fmt: skip

@@ -28,17 +28,17 @@ from inglenook.identity.creation import DATABASES
 from inglenook.identity.creation import myself as new_myself
 from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS, VAULT_SETTINGS, Instance
 from inglenook.identity.letters import LETTERS
-from inglenook.identity.public_routes import AVATAR
 from inglenook.kernel.errors import Conflict, DomainError
+from inglenook.moving import moved_shortcuts, pictures, spool
 from inglenook.moving import summary as summaries
 from inglenook.moving.applying import Application
 from inglenook.moving.checking import Bounds, Checker
-from inglenook.moving.exporting import spool_folder
 from inglenook.moving.items import Items
 from inglenook.moving.merging import Merge
 from inglenook.moving.policy import CONTACTS, Newcomer
 from inglenook.moving.summary import Summary
 from inglenook.moving.units import Parts
+from inglenook.sharing import moved_notice
 from inglenook.storage.contents import Received
 from inglenook.storage.documents.contract import Reader, Writer
 
@@ -50,8 +50,8 @@ KEPT = timedelta(days=7)
 
 _NOT_KEPT = ("importing", "import_vault", "moved_from", "moved_to", "moved_to_subdomain_type")
 
-Progress = Callable[[str, int, int], None]
-"""Is told the stage (`checking`, `importing`), the bytes done and the bytes in all."""
+Progress = Callable[[str, int, int, int], None]
+"""Is told the stage (`checking`, `importing`), the bytes done, the bytes in all and the documents done."""
 
 log = structlog.get_logger("inglenook.moving")
 
@@ -60,9 +60,9 @@ _importing: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An import: the parts on the local disk. `source` is told in the summary; `moved_from` is the origin of the
-    instance that moves here, empty when none does; `settings` are put into the settings afterwards. `partial`: files
-    whose bytes are not right are left out."""
+    """An import: the parts on the local disk. `source` is told in the summary, and holds no secret; `moved_from` is the
+    origin of the instance that moves here, empty when none does; `settings` are put into the settings afterwards.
+    `partial`: files whose bytes are not right are left out."""
 
     id: str
     paths: list[Path]
@@ -72,7 +72,7 @@ class Wanted:
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def ignore(stage: str, done: int, total: int) -> None:
+def ignore(stage: str, done: int, total: int, documents: int) -> None:
     """Nobody watches."""
 
 
@@ -100,10 +100,14 @@ async def replace(instance: Instance, wanted: Wanted, progress: Progress = ignor
             try:
                 await _seed(instance, draft, wanted)
                 total = summary.files_size
-                application = Application(
-                    draft, parts, items, to, summary, lambda done: progress("importing", done, total)
-                )
+
+                def told(done: int, documents: int) -> None:
+                    progress("importing", done, total, documents)
+
+                application = Application(draft, parts, items, to, summary, told)
                 await application.run()
+                await moved_shortcuts.rewrite(draft, application.shortcuts)
+                await pictures.take(draft, parts)
                 await _complete(draft, to)
                 await _end(instance, draft, wanted, summary)
             except BaseException:
@@ -130,13 +134,14 @@ async def merge(instance: Instance, wanted: Wanted, progress: Progress = ignore)
             summary.started_at, summary.source = started, wanted.source
             total = summary.files_size
 
-            def done(size: int) -> None:
-                progress("importing", size, total)
+            def done(size: int, documents: int) -> None:
+                progress("importing", size, total, documents)
 
             await Application(instance, parts, items, to, summary, done, Merge(instance)).run()
             summary.finished_at = instance.env.clock.timestamp()
             summary.state = summary.result
-            await instance.store.write(lambda tx: summaries.keep(tx, wanted.id, summary))
+            remarks = await _all_remarks(instance, summary)
+            await instance.store.write(lambda tx: summaries.keep(tx, wanted.id, summary, remarks))
         await _install(instance, wanted.id, checker.slugs, summary)
         return summary
     finally:
@@ -153,7 +158,7 @@ async def _checked(
     instance: Instance, wanted: Wanted, progress: Progress, *, quota: int | None = None
 ) -> AsyncGenerator[tuple[Checker, Parts, Items, Newcomer]]:
     """A checked archive, ready to be taken in; `quota` (0: none) takes the place of the instance's own."""
-    folder = spool_folder(instance) / f"check-{instance.env.random.bytes(8).hex()}"
+    folder = spool.folder(instance) / f"check-{instance.env.random.bytes(8).hex()}"
     await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
     stop = threading.Event()
     try:
@@ -162,26 +167,44 @@ async def _checked(
             items = await asyncio.to_thread(Items, folder / "items.sqlite")
             try:
                 to = Newcomer(
-                    instance.domain, instance.prefix, instance.origin, await instance.email(), wanted.moved_from
-                )
+                    instance.domain, instance.prefix, instance.origin, await instance.email(), wanted.moved_from,
+                    wanted.id,
+                )  # fmt: skip
                 bounds = Bounds(quota_of(instance) if quota is None else quota, folder, partial=wanted.partial)
                 checker = Checker(parts, items, to, bounds, stop)
-                work = asyncio.ensure_future(
-                    asyncio.to_thread(checker.run, lambda done: progress("checking", done, checker.total))
-                )
+                remarks = checker.summary.all_remarks = summaries.RemarksFile(folder)
                 try:
-                    await asyncio.shield(work)
-                except asyncio.CancelledError:
-                    stop.set()
-                    await asyncio.wait([work])
-                    raise
-                yield checker, parts, items, to
+                    await _check_in_a_thread(checker, stop, progress)
+                    yield checker, parts, items, to
+                finally:
+                    checker.summary.all_remarks = None
+                    remarks.close()
             finally:
                 await asyncio.to_thread(items.close)
         finally:
             parts.close()
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _check_in_a_thread(checker: Checker, stop: threading.Event, progress: Progress) -> None:
+    def told(done: int, documents: int) -> None:
+        progress("checking", done, checker.total, documents)
+
+    work = asyncio.ensure_future(asyncio.to_thread(checker.run, told))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([work])
+        raise
+
+
+async def _all_remarks(instance: Instance, summary: Summary) -> Received | None:
+    """All remarks as a content of the instance, None when there are none."""
+    if summary.all_remarks is None or not summary.remarks_count:
+        return None
+    return await summary.all_remarks.received(instance)
 
 
 async def _seed(instance: Instance, draft: Instance, wanted: Wanted) -> None:
@@ -202,22 +225,7 @@ async def _seed(instance: Instance, draft: Instance, wanted: Wanted) -> None:
             tx.put(SETTINGS, VAULT_SETTINGS, vault)
 
     await draft.store.write(write)
-    await _keep_avatar(instance, draft)
-
-
-async def _keep_avatar(instance: Instance, draft: Instance) -> None:
-    document, content = await instance.store.read(
-        lambda view: (view.get(SETTINGS, AVATAR), view.content(SETTINGS, AVATAR))
-    )
-    if document is None or content is None:
-        return
-    received: Received = await draft.contents.receive(instance.contents.read(content))
-
-    def write(tx: Writer) -> None:
-        tx.put(SETTINGS, AVATAR, document.body)
-        received.hold(tx, SETTINGS, AVATAR)
-
-    await draft.store.write(write)
+    await pictures.keep(instance, draft)
 
 
 async def _complete(draft: Instance, to: Newcomer) -> None:
@@ -236,9 +244,11 @@ async def _end(instance: Instance, draft: Instance, wanted: Wanted, summary: Sum
     letters: list[Record] = await instance.store.read(lambda view: view.records(LETTERS, limit=1000))
     summary.finished_at = instance.env.clock.timestamp()
     summary.state = summary.result
+    remarks = await _all_remarks(draft, summary)
 
     def write(tx: Writer) -> None:
-        summaries.keep(tx, wanted.id, summary)
+        summary.notices = moved_notice.all_waiting(tx)
+        summaries.keep(tx, wanted.id, summary, remarks)
         for letter in letters:
             tx.put_record(LETTERS, letter.id, letter.body, due=instance.env.clock.now().timestamp())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 
-from inglenook.files.documents import ROOT_ID, TRASH_ID
+from inglenook.files.documents import ROOT_ID, TRASH_ID, TRASH_NAME
 from inglenook.files.tree import MAX_DEPTH
 from inglenook.kernel.errors import DomainError
 from inglenook.kernel.names import check_name
@@ -88,6 +88,20 @@ class Items:
     def place(self, id: str) -> tuple[str, str] | None:
         """Directory and name of a file, None for one that is not in the archive."""
         return self._db.execute("SELECT dir_id, name FROM items WHERE id = ? AND NOT directory", (id,)).fetchone()  # pyright: ignore[reportReturnType]
+
+    def path(self, id: str) -> str:
+        """The path of a file or directory, as far as it is known here: empty for one that is not."""
+        names: list[str] = []
+        while id != ROOT_ID and len(names) <= MAX_DEPTH:
+            if id == TRASH_ID:
+                names.append(TRASH_NAME)
+                break
+            row = self._db.execute("SELECT dir_id, name FROM items WHERE id = ?", (id,)).fetchone()
+            if row is None:
+                break
+            id, name = str(row[0]), str(row[1])
+            names.append(name)
+        return "".join(f"/{name}" for name in reversed(names))
 
     def directories(self, after: tuple[int, str]) -> list[tuple[int, Directory]]:
         """Some directories with their depth, parents first, after one already seen (`(0, "")` at the beginning)."""

@@ -21,7 +21,8 @@ Kind = Literal["export", "import"]
 
 class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One export or import. `request` is what it shall do; moments are seconds of Unix time; `done` and `total` are
-    bytes, for who watches. `stage` is the word of the page that tells how far it is."""
+    bytes, `documents` counts those that are done, for who watches. `stage` is the word of the page that tells how far
+    it is."""
 
     id: str
     kind: Kind
@@ -33,6 +34,7 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     stage: str = ""
     done: int = 0
     total: int = 0
+    documents: int = 0
     last_error: str = ""
 
 

@@ -59,7 +59,7 @@ def sharing_of(unit: Unit, to: Newcomer, instance: Instance) -> Write | None:
 
     def write(tx: Writer) -> None:
         tx.put(documents.DOCTYPE, unit.id, body)
-        moved_notice.queue(tx, sharing, now)
+        moved_notice.queue(tx, sharing, now, summary=to.import_id)
 
     return write
 

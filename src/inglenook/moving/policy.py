@@ -38,13 +38,14 @@ _UNTRUSTED_METADATA = ("carbonCopy", "electronicSafe")
 @dataclass(frozen=True, slots=True)
 class Newcomer:
     """The instance that an archive comes to, as far as documents need it. `source` is the origin of the instance that
-    moves here, empty when none does."""
+    moves here, empty when none does; `import_id` names the summary."""
 
     domain: str
     prefix: str
     origin: str
     email: str
     source: str = ""
+    import_id: str = ""
 
     @property
     def moves(self) -> bool:

@@ -26,7 +26,10 @@ from inglenook.files import tree
 from inglenook.files.documents import FILES, ROOT_ID, TRASH_ID, VERSIONS, Item, size_of
 from inglenook.files.thumbnails import THUMBNAILS
 from inglenook.files.tree import Lineage
+from inglenook.identity.instance import SETTINGS
+from inglenook.identity.public_routes import AVATAR
 from inglenook.identity.sessions import moment
+from inglenook.moving import pictures
 from inglenook.moving.exports import EXPORTS, Counts
 from inglenook.moving.zip_writing import PartSpool
 from inglenook.sharing.tracking import SHARED
@@ -136,6 +139,8 @@ class _Maker:
                 self._files()
             if self._wanted(VERSIONS):
                 self._versions()
+            if self._wanted(SETTINGS):
+                self._picture()
             self._manifest()
         finally:
             self._listed.close()
@@ -161,7 +166,7 @@ class _Maker:
 
     def _documents(self, doctype: str) -> None:
         for document in self._all(doctype):
-            raw = self._shown(document)
+            raw = self._shown(document) if document.id != AVATAR else None
             if raw is not None and not document.id.startswith("_design/"):
                 self._first.add(_document_name(doctype, document.id), raw, self._order.moment)
                 self.snapshot.counts.count(doctype, len(raw))
@@ -274,6 +279,20 @@ class _Maker:
         self.snapshot.counts.files_size += content.size
         entry = {"doctype": doctype, "id": document.id, "size": content.size, "sha256": content.sha256}
         self._listed.write(msgspec.json.encode(entry) + b"\n")
+
+    def _picture(self) -> None:
+        """The picture of the owner, in the first part."""
+        found = pictures.of(self._view)
+        if found is None or found[1].sha256 in self._order.missing:
+            return
+        document, content = found
+        place, data = pictures.entry_name(document), self._view.content_bytes(content.sha256)
+        if data is not None:
+            self._first.add(place, data, self._order.moment)
+            return
+        self._first.add_large(place, content, self._order.moment)
+        assert self.snapshot.contents is not None
+        self.snapshot.contents.write(msgspec.json.encode(content) + b"\n")
 
     def _make_room(self, size: int, cursor: str) -> None:
         if self._sizes[-1] and self._sizes[-1] + size > self._order.part_size:

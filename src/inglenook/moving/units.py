@@ -83,6 +83,11 @@ class Parts:
             if waiting is not None:
                 yield _unit(reader, waiting, None)
 
+    def first(self) -> Iterator[tuple[ZipReader, Entry]]:
+        """All entries of the first part. Raises BadArchive."""
+        for entry in self._readers[0].entries():
+            yield self._readers[0], entry
+
     def everything(self) -> Iterator[tuple[ZipReader, Entry]]:
         """All entries. Raises BadArchive."""
         for reader in self._readers:

@@ -14,6 +14,7 @@ from inglenook.kernel.errors import DomainError, NotFound, UpstreamFailed
 from inglenook.peers.errors import PeerBusy, PeerCircuitOpen, PeerForbiddenAddress, PeerRefusedTokens
 from inglenook.sharing import steps
 from inglenook.sharing.steps import Claim, Outcome, Step
+from inglenook.storage.documents.contract import Writer
 
 log = structlog.get_logger("inglenook.sharing")
 
@@ -44,7 +45,13 @@ async def attempt_claim(instance: Instance, claim: Claim, step: Step) -> Outcome
             member=waiting.member, cause=error or "refused",
             effect=step.on_refused if outcome is Outcome.REFUSED else step.on_given_up,
         )  # fmt: skip
-    await instance.store.write(lambda tx: steps.done(tx, claim))
+
+    def end(tx: Writer) -> None:
+        steps.done(tx, claim)
+        if step.ended is not None:
+            step.ended(tx, claim, outcome)
+
+    await instance.store.write(end)
     return outcome
 
 

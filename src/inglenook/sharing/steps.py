@@ -73,7 +73,8 @@ class Step:
     """A line of the table: what to do, how long an attempt may take, when to try again, when to give up (seconds).
 
     `grace` is how long the step rests before its first attempt, so that several changes become one message.
-    `on_refused` and `on_given_up` say in words what stays then, for logs and operators."""
+    `on_refused` and `on_given_up` say in words what stays then, for logs and operators. `ended` is written together
+    with its end; `AGAIN` tells then that it was given up."""
 
     attempt: Attempt
     time_out: float = 10.0
@@ -83,6 +84,7 @@ class Step:
     give_up_after: float = 30 * DAY
     on_refused: str = ""
     on_given_up: str = ""
+    ended: Callable[[Writer, Claim, Outcome], None] | None = None
 
 
 def queue(

@@ -16,7 +16,7 @@ from inglenook.cli.sizes import show_size
 if TYPE_CHECKING:
     from inglenook.identity.instance import Instance
     from inglenook.moving.exports import ExportRequest
-    from inglenook.moving.importing import Wanted
+    from inglenook.moving.importing import Progress, Wanted
     from inglenook.moving.summary import Summary
 
 Domain = Annotated[str, Parameter(name="--domain", help="The instance, when it is not the first word.")]
@@ -176,11 +176,12 @@ async def import_instance(
         return 0
     if not sources:
         raise CommandFailed("Which archive? Give files, a folder or a link", 2)
-    if into and not wait:
-        raise CommandFailed("--into existing waits for its end", 2)
+    from_link = len(sources) == 1 and _is_link(sources[0])
+    if not wait and (check or into or not from_link):
+        raise CommandFailed("--wait=false is for an import from a link alone", 2)
     if not check and not into:
         await _ask(call, instance, force=force)
-    if not wait and len(sources) == 1 and sources[0].startswith(("http://", "https://")):
+    if not wait:
         from inglenook.moving import exports, import_job
 
         await import_job.queue(instance, import_job.ImportRequest(exports.manifest_address(sources[0])))
@@ -199,23 +200,23 @@ async def _ask(call: Invocation, instance: Instance, *, force: bool) -> None:
         )
 
 
-Mode = Callable[["Instance", "Wanted", Callable[[str, int, int], None]], Awaitable["Summary"]]
+Mode = Callable[["Instance", "Wanted", "Progress"], Awaitable["Summary"]]
 """What is done with an archive: looking through, adding, replacing."""
 
 
-async def _check(instance: Instance, wanted: Wanted, watch: Callable[[str, int, int], None]) -> Summary:
+async def _check(instance: Instance, wanted: Wanted, watch: Progress) -> Summary:
     from inglenook.moving import importing
 
     return await importing.check(instance, wanted, watch)
 
 
-async def _merge(instance: Instance, wanted: Wanted, watch: Callable[[str, int, int], None]) -> Summary:
+async def _merge(instance: Instance, wanted: Wanted, watch: Progress) -> Summary:
     from inglenook.moving import importing
 
     return await importing.merge(instance, wanted, watch)
 
 
-async def _replace(instance: Instance, wanted: Wanted, watch: Callable[[str, int, int], None]) -> Summary:
+async def _replace(instance: Instance, wanted: Wanted, watch: Progress) -> Summary:
     from inglenook.moving import blocking, importing
 
     await blocking.block(instance, blocking.IMPORTING)
@@ -228,27 +229,37 @@ async def _replace(instance: Instance, wanted: Wanted, watch: Callable[[str, int
 async def _import(
     call: Invocation, instance: Instance, sources: list[str], mode: Mode, *, partial: bool, json: bool
 ) -> int:
+    from inglenook.kernel.errors import DomainError
     from inglenook.moving import fetching, import_job
+    from inglenook.moving import summary as summaries
     from inglenook.moving.importing import Wanted
+    from inglenook.sharing import documents
 
     id = instance.env.random.document_id()
     folder = import_job.folder_of(instance, id)
 
-    def watch(stage: str, done: int, total: int) -> None:
+    def watch(stage: str, done: int, total: int, documents: int = 0) -> None:
         if call.terminal.interactive:
             shown = f"{show_size(done)} of {show_size(total)}" if total else show_size(done)
+            shown += f", {documents} documents" if documents else ""
             loop.call_soon_threadsafe(call.terminal.status, f"{stage}: {shown}")
 
-    loop = asyncio.get_running_loop()
+    loop, started = asyncio.get_running_loop(), instance.env.clock.timestamp()
+    told_source = " ".join(documents.origin_of(source) if _is_link(source) else source for source in sources)
     try:
-        if len(sources) == 1 and sources[0].startswith(("http://", "https://")):
+        if len(sources) == 1 and _is_link(sources[0]):
             told = await fetching.manifest(instance, sources[0])
             fetching.check_quota(instance, told)
             paths = await fetching.parts(instance, told, folder, lambda done: watch("fetching", done, told.files_size))
         else:
             paths = await asyncio.to_thread(_archives, [call.path(source) for source in sources])
-        wanted = Wanted(id, paths, " ".join(sources), partial=partial)
+        wanted = Wanted(id, paths, told_source, partial=partial)
         summary = await mode(instance, wanted, watch)
+    except (DomainError, OSError) as error:
+        if mode is not _check:
+            cause = error.detail if isinstance(error, DomainError) else str(error)
+            await summaries.keep_failed(instance, id, told_source, started, cause)
+        raise
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     if json:
@@ -256,6 +267,10 @@ async def _import(
     else:
         _show(call, summary, check=mode is _check)
     return 1 if summary.failed else 0
+
+
+def _is_link(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
 
 
 def _archives(paths: list[Path]) -> list[Path]:
@@ -281,7 +296,7 @@ def _show(call: Invocation, summary: Summary, *, check: bool) -> None:
         skipped = f", {summary.skipped[doctype]} left out" if summary.skipped.get(doctype) else ""
         call.put(f"{doctype}: {count}{skipped}{failed}")
     for remark in summary.remarks[:20]:
-        call.say(f"{remark.doctype}/{remark.id}: {remark.reason}")
+        call.say(f"{remark.path or f'{remark.doctype}/{remark.id}'}: {remark.reason}")
     if summary.remarks_count > 20:
         call.say(f"and {summary.remarks_count - 20} more")
     if summary.apps_not_installed:
@@ -289,11 +304,13 @@ def _show(call: Invocation, summary: Summary, *, check: bool) -> None:
     call.put(f"{summary.state}: {show_size(summary.files_size)} of contents")
 
 
-async def list_imports(domain: str, /, *, json: Flag = False, call: Called) -> None:
+async def list_imports(domain: str, /, *, failures: str = "", json: Flag = False, call: Called) -> None:
     """Show what became of the imports of an instance, oldest first; and one that is under way.
 
     Parameters
     ----------
+    failures
+        Show all that the import with this id could not take in as it was, one JSON object on each line.
     json
         One object per line.
     """
@@ -301,15 +318,26 @@ async def list_imports(domain: str, /, *, json: Flag = False, call: Called) -> N
     from inglenook.moving.summary import IMPORTS
 
     instance = await call.instance(domain)
+    if failures:
+        content = await instance.store.read(lambda view: view.content(IMPORTS, failures))
+        if content is not None:
+            async for piece in instance.contents.read(content):
+                await call.terminal.write(piece)
+        return
     found = await instance.store.scan(lambda view: view.all_docs(IMPORTS, limit=1000))
     for document in sorted(found, key=lambda one: str(one.body.get("started_at"))):
         body = document.body
         if json:
             call.put_json_line({"id": document.id, **body})
             continue
-        call.put(f"{body.get('started_at')}  {body.get('state')}  {body.get('source')}")
+        call.put(f"{body.get('started_at')}  {body.get('state')}  {body.get('source')}  {document.id}")
+        if body.get("error"):
+            call.put(f"  {body['error']}")
         for failure in body.get("failures", []):
-            call.put(f"  {failure['doctype']}/{failure['id']}: {failure['reason']}")
+            what = failure.get("path") or f"{failure['doctype']}/{failure['id']}"
+            call.put(f"  {what}: {failure['reason']}")
+        for notice in body.get("sharings", []):
+            call.put(f"  sharing {notice['sharing']}, {notice['instance']}: {notice['state']}")
     queued = await call.runtime.instances.registry.read(lambda view: jobs.of_instance(view, instance.prefix))
     for job in queued:
         if job.kind == "import":
