@@ -28,13 +28,16 @@ OVER_BACKENDS = tests/api/test_documents_single.py tests/api/test_documents_chan
 	tests/api/test_files_upload.py tests/api/test_files_changing.py tests/api/test_identity_instances.py \
 	tests/federation/test_operations.py
 
+# commands that move or check what a backend keeps
+OVER_BACKENDS_ALONE = tests/cli/test_archives.py tests/cli/test_backup.py tests/cli/test_check.py
+
 test: dev  ## all tests (ARGS= more arguments of pytest)
 	@$(PYTEST) $(ARGS)
 	@$(PYTEST) $(ARGS) --backend distributed $(OVER_BACKENDS) || [ $$? = 5 ]
 	@$(PYTEST) $(ARGS) --backend workers tests/federation/test_operations.py || [ $$? = 5 ]
 
 test-backends: dev  ## the API and federation over every backend
-	@$(PYTEST) --backend distributed tests/api tests/federation $(ARGS)
+	@$(PYTEST) --backend distributed tests/api tests/federation $(OVER_BACKENDS_ALONE) $(ARGS)
 	@$(PYTEST) --backend workers tests/federation $(ARGS)
 
 test-kernel test-contract test-api test-cli test-federation test-distributed test-simulation test-browser test-clients test-fuzz: test-%: dev
