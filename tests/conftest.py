@@ -1,9 +1,15 @@
-"""What all tests know: the backend that their servers keep data in."""
+"""What all tests know: the backend that their servers keep data in, and the patience of the property tests."""
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 from tests import backend
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
