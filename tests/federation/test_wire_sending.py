@@ -194,6 +194,33 @@ def test_one_refused_document_blocks_no_other_and_says_why(desk: Desk) -> None:
     desk.arrived(refused)
 
 
+def test_a_removal_that_the_member_has_no_part_in_is_over(desk: Desk) -> None:
+    """He has the file by another sharing, and tells so by aborting (§14): it is sent once more by itself."""
+    file = desk.alice.upload("also in another sharing.txt", b"also", desk.root)
+    desk.arrived(file)
+
+    def abort(call: Call) -> Reply:
+        if any(document.get("_deleted") for document in call.json.get("io.cozy.files", ())):
+            detail = {"status": "400", "title": "Bad Request", "detail": "Operation aborted", "source": {}}
+            return Reply(400, {"errors": [detail]}, "application/vnd.api+json")
+        return desk.peer.usual(call)
+
+    def told() -> int:
+        calls = desk.peer.got("POST", f"{desk.deal.id}/_bulk_docs$")
+        return sum(any(document.get("_deleted") for document in call.json["io.cozy.files"]) for call in calls)
+
+    before = told()
+    end = desk.peer.on("POST", f"{desk.deal.id}/_bulk_docs$", abort)
+    desk.alice.trash(file)
+
+    def over() -> bool:
+        status = desk.alice.do("GET", f"/sharings/{desk.deal.id}/status")["data"]["attributes"]
+        return told() >= before + 2 and status["members"][1]["pending"]["documents"] == 0
+
+    eventually(over, "nothing waits")
+    end()
+
+
 def test_a_folder_that_is_refused_in_the_first_copy_stops_nothing_else(town: Town, peer: FakePeer) -> None:
     alice = town.alice
     title = next(TITLES)

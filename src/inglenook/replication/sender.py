@@ -349,9 +349,12 @@ class Sender:
     async def _retry_change(self, sharing: Sharing, record: Record, change: Change) -> None:
         try:
             await self._send_bulk(sharing, [change])
-            await self.line.taken(record.id)
         except Refused as refusal:
-            await self.line.write_down(record.id, refusal.detail)
+            # a removal by itself is aborted when the member has the file by another sharing (spec/05 §14): it is done
+            if not (change.removed and refusal.status == 400):
+                await self.line.write_down(record.id, refusal.detail)
+                return
+        await self.line.taken(record.id)
 
     # -- rest
 
