@@ -109,6 +109,15 @@ def test_no_documents_are_fine_and_a_missing_list_is_not(shelf: Shelf) -> None:
     assert shelf.refusal("POST", "/_bulk_docs", {}) == (400, "bad_request", "POST body must include `docs` parameter.")
 
 
+def test_a_refused_request_makes_no_database(shelf: Shelf) -> None:
+    for body in (b"{", b"{}", b'{"docs":[{"_x":1}]}', b'{"docs":[{"a":1}],"new_edits":false}', b'{"docs":[5]}'):
+        assert shelf.call("POST", "/_bulk_docs", content=body).status_code == 400
+    assert shelf.call("PUT", "/x", {"_id": "x", "_rev": rev(1, "a")}).status_code == 404
+    assert shelf.call("POST", "/_index", {"index": {}}).status_code == 400
+    assert shelf.call("POST", "/", {"_attachments": {"x": 5}}).status_code == 400
+    assert shelf.refusal("GET", "/") == (404, "not_found", "Database does not exist.")
+
+
 # -- revisions made elsewhere
 
 

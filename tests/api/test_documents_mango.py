@@ -96,6 +96,15 @@ def test_a_partial_index_serves_only_who_names_it(shelf: Shelf) -> None:
     assert len(shelf.find({"n": 1}, use_index="part")["docs"]) == 1
 
 
+def test_a_name_with_a_slash_is_that_of_a_design_document_if_there_is_one(shelf: Shelf) -> None:
+    shelf.put("x", n=1, path="/a")
+    name = "by_n_filter_(path_$regex_(^(?!/.cozy_trash)))"
+    shelf.index("n", ddoc=name, partial_filter_selector={"path": {"$regex": "^(?!/.cozy_trash)"}})
+    for named in (name, f"_design/{name}", [name]):
+        found = shelf.find({"n": 1}, use_index=named)
+        assert (len(found["docs"]), found.get("warning")) == (1, None)
+
+
 def test_a_sort_needs_an_index_that_has_it(books: Shelf) -> None:
     expected = (400, "no_usable_index", "No index exists for this sort, try indexing by the sort fields.")
     for selector, sort in (({"n": 1}, ["o.q"]), ({"shelf": {"$gt": ""}}, ["shelf"])):

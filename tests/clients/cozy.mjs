@@ -1,5 +1,5 @@
 // Runs scripts with cozy-client and its companions, arguments: address, token.
-// A script sees `client`, `Q`, `connect(token)`, `OAuthClient`, `realtime()`, `offline(options)` and its arguments.
+// A script sees `client`, `Q`, `models`, `connect(token)`, `OAuthClient`, `realtime()`, `offline(options)` and its arguments.
 import './browser.mjs'
 import { createRequire } from 'node:module'
 import { run, until } from './scripts.mjs'
@@ -7,7 +7,7 @@ import { run, until } from './scripts.mjs'
 const require = createRequire(import.meta.url)
 const [uri, token] = process.argv.slice(2)
 
-const { default: CozyClient, Q, StackLink } = require('cozy-client')
+const { default: CozyClient, Q, StackLink, models } = require('cozy-client')
 const { OAuthClient } = require('cozy-stack-client')
 
 const schema = { files: { doctype: 'io.cozy.files' }, tests: { doctype: 'io.cozy.tests' } }
@@ -53,5 +53,5 @@ const offline = async options => {
   return { client, link, replicate }
 }
 
-await run({ client, Q, connect, OAuthClient, realtime, offline, until, uri })
+await run({ client, Q, models, connect, OAuthClient, realtime, offline, until, uri })
 process.exit(0)

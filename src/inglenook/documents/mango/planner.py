@@ -117,7 +117,8 @@ def _is_conjunction(selector: dict[str, Any]) -> bool:
 
 
 def _is_named(definition: Definition, use_index: tuple[str, ...]) -> bool:
-    return use_index[:1] == (definition.ddoc,) and use_index[1:] in ((), (definition.name,))
+    # clients write the conditions of a partial index into the name of its design document, paths with a slash included
+    return "/".join(use_index) == definition.ddoc or use_index == (definition.ddoc, definition.name)
 
 
 def _is_usable(definition: Definition, query: Query, conditions: Sequence[Condition]) -> bool:
