@@ -86,7 +86,7 @@ async def importing_page(caller: Caller) -> Answer:
     doc = caller.instance.doc
     settings = await caller.instance.settings()
     source = settings.get("moved_from")
-    waits = job is not None or (doc.blocked and doc.blocking_reason in blocking.OURS)
+    waits = await _waits(caller.instance)
     moves = doc.blocking_reason == MOVING or bool(job and job.request.get("move_from"))
     percent = min(100 * job.done // job.total, 100) if job is not None and job.total else None
     answer = pages.page(
@@ -134,7 +134,7 @@ async def importing_events(socket: WebSocket[Any, Any, Any]) -> None:
     with suppress(WebSocketDisconnect):
         gone = asyncio.ensure_future(socket.receive_data("text"))
         try:
-            while await _job(caller.instance) is not None and not gone.done():
+            while await _waits(caller.instance) and not gone.done():
                 await asyncio.wait([gone], timeout=LOOK_SECONDS)
             if not gone.done():
                 await socket.send_json({"redirect": caller.url("/auth/login")})
@@ -142,6 +142,15 @@ async def importing_events(socket: WebSocket[Any, Any, Any]) -> None:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
         await socket.close()
+
+
+async def _waits(instance: Instance) -> bool:
+    """Whether people have to wait: for an import, or for what comes before it in a move, or for one of a command.
+
+    As long as that is so the instance sends them to this page: who was sent away from it would come back at once."""
+    if instance.doc.blocked and instance.doc.blocking_reason in blocking.OURS:
+        return True
+    return await _job(instance) is not None
 
 
 async def _job(instance: Instance) -> jobs.Job | None:
