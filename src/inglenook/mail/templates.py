@@ -62,6 +62,7 @@ TEMPLATES: Mapping[str, Template] = {
     "sharing_to_confirm": Template(words=("PublicName", "MemberName"), link="Link"),
     "sharing_file_changed": Template(words=("SharingDescription", "FileName"), link="FileURL", alternative="IsFolder"),
     "sharing_access_request": Template(words=("MemberName", "Description"), quote=("Message",), link="Link"),
+    "sharing_member_lost": Template(words=("MemberName", "Description"), link="Link"),
     # the account (spec/03)
     "passphrase_hint": Template(quote=("Hint",)),
     "passphrase_reset": Template(link="PassphraseResetLink"),

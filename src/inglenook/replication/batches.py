@@ -226,7 +226,7 @@ class Batches:
             else:
                 error = result.error
                 why = f"refused with {error.status}: {error.detail}" if error else "its content was not taken"
-                await line.write_down(item.key, why)
+                await line.write_down(item.key, why, error.status if error else 0)
         if done:
             await line.taken(*(item.key for item in done))
         removed = [item.change for item in done if item.change is not None and item.removed]

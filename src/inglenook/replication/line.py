@@ -12,7 +12,7 @@ import structlog
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, UpstreamFailed
 from inglenook.peers import backoff
-from inglenook.peers.errors import PeerBusy, PeerCircuitOpen, PeerGarbage
+from inglenook.peers.errors import PeerBusy, PeerCircuitOpen, PeerGarbage, PeerRefusedTokens
 from inglenook.peers.peers import Limits, PeerLink, PeerResponse
 from inglenook.replication.link_state import LinkState, Retry, load_state, save_state
 from inglenook.sharing import documents, links, tracking
@@ -24,6 +24,12 @@ log = structlog.get_logger("inglenook.replication")
 JSON = "application/json"
 LONGEST_REST = 30.0  # seconds between two looks at a member that is away: one small request
 UNREACHABLE = frozenset({502, 503, 504})
+UNKNOWN = frozenset({401, 403, 404})
+"""Answers, after the tokens were renewed, of a server that does not know the sharing (any more)."""
+
+SHUT_TIMES, SHUT_SECONDS = 3, 24 * 3600.0
+"""So often in a row, and for so long, a server must answer like this until it is believed (spec/08 §10.5): one that is
+being repaired may do so for a while."""
 
 
 class Ended(Exception):
@@ -135,11 +141,31 @@ class Line:
         with suppress(Refused):
             await self.call("POST", "/_revs_diff", {})
 
+    async def is_shut(self) -> bool:
+        """Whether the member's server has not known the sharing for long, and does not know it now. Only somebody who
+        has taken something before is judged: of a reply that was lost, the answer comes again."""
+        state, now = self.state, self.instance.env.clock.now().timestamp()
+        if not state.last_success_at or state.shut < SHUT_TIMES or now - state.shut_since < SHUT_SECONDS:
+            return False
+        try:
+            await self.call("POST", "/_revs_diff", {})
+        except PeerRefusedTokens:
+            return True
+        except Refused as refusal:
+            return refusal.status in UNKNOWN
+        except UpstreamFailed:
+            return False
+        self.succeeded()
+        return False
+
     # -- what was refused
 
-    async def write_down(self, key: str, why: str) -> None:
-        """Remember a document that was refused, to try it again by itself; `key` is the id of its tracking record."""
+    async def write_down(self, key: str, why: str, status: int = 0) -> None:
+        """Remember a document that was refused, to try it again by itself; `key` is the id of its tracking record,
+        `status` what was answered."""
         env = self.instance.env
+        if status in UNKNOWN:
+            self.state.found_shut(env.clock.now().timestamp())
         self.log.info("document_refused", document=key, reason=why)
         self.state.failed(env.clock.timestamp(), why)
 
@@ -150,6 +176,8 @@ class Line:
             attempts = Retry.of(old).attempts if old else 0
             due = env.clock.now().timestamp() + backoff.delay(attempts, env.random.uniform())
             tx.put_record(self.kind, key, msgspec.to_builtins(Retry(attempts + 1, why)), due=due)
+            if status in UNKNOWN:
+                save_state(tx, self.sharing_id, self.index, self.state)
 
         await self.instance.store.write(change)
 
@@ -188,6 +216,8 @@ class Line:
         if isinstance(trouble, PeerBusy | PeerCircuitOpen):
             delay = max(delay, trouble.retry_after)
         self.state.failed(env.clock.timestamp(), trouble.detail)
+        if isinstance(trouble, PeerRefusedTokens) and trouble.status in (400, *UNKNOWN):
+            self.state.found_shut(env.clock.now().timestamp())
         self.state.next_try_at = env.clock.now().timestamp() + delay
         self.log.info("member_unreachable", error=trouble.detail, next_try_in=round(delay, 1))
         await self.keep_state()

@@ -13,26 +13,35 @@ NUDGE = "sharing-nudge"
 class LinkState(msgspec.Struct, omit_defaults=True):
     """The state of the line to a member. `phase` is `folders`, then `files`, then `steady`.
 
-    Dates are RFC 3339, `next_try_at` is Unix time in seconds. `moved_on` tells, in memory only, whether anything
-    has been taken since the last failure."""
+    Dates are RFC 3339, `next_try_at` and `shut_since` are Unix time in seconds. `shut` counts how often in a row the
+    member's server has answered as if it did not know the sharing, `shut_since` is when it first did. `moved_on` tells,
+    in memory only, whether anything has been taken since the last failure."""
 
     phase: str = "folders"
     last_success_at: str = ""
     last_error: str = ""
     last_error_at: str = ""
     next_try_at: float = 0.0
+    shut: int = 0
+    shut_since: float = 0.0
     moved_on: bool = False
 
     def succeeded(self, now: str) -> None:
         """The member has taken something."""
         self.last_success_at = now
-        self.next_try_at = 0.0
+        self.next_try_at = self.shut_since = 0.0
+        self.shut = 0
         self.moved_on = True
 
     def failed(self, now: str, error: str) -> None:
         """The member has refused something, or could not be reached."""
         self.last_error = error
         self.last_error_at = now
+
+    def found_shut(self, now: float) -> None:
+        """The member's server has answered as if it did not know the sharing."""
+        self.shut += 1
+        self.shut_since = self.shut_since or now
 
 
 class Retry(msgspec.Struct, omit_defaults=True):

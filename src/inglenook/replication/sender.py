@@ -26,7 +26,7 @@ from inglenook.replication.line import Ended, Line, Refused, Replaced, decoded
 from inglenook.replication.outbox import Change, FileToSend, Page
 from inglenook.replication.progress import OnTheWay, Progress
 from inglenook.replication.uploads import LARGE, Uploads, key_of, read_one
-from inglenook.sharing import tracking
+from inglenook.sharing import documents, revocation, tracking
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader, Record, Writer
 
@@ -100,6 +100,7 @@ class Sender:
                     failures = 0 if self.line.state.moved_on else failures
                     await self._rest(trouble, failures)
                     failures += 1
+                    await self._give_up_whom_nothing_reaches(await self.line.sharing())
         except Ended as end:
             self.replaced = isinstance(end, Replaced)
         finally:
@@ -131,6 +132,7 @@ class Sender:
             await self._keep_checkpoint()
             if not progress.open:
                 await self._caught_up(sharing)
+            await self._give_up_whom_nothing_reaches(sharing)
             await self._wait()
 
     @property
@@ -285,13 +287,13 @@ class Sender:
             await self._send_bulk(sharing, missing)
         except Refused as refusal:
             if len(missing) == len(wanted) == 1:
-                await self.line.write_down(tracking_id(wanted[0]), refusal.detail)
+                await self.line.write_down(tracking_id(wanted[0]), refusal.detail, refusal.status)
                 return
             for change in outbox.in_order(wanted):
                 try:
                     await self._send_bulk(sharing, [change])
                 except Refused as alone:
-                    await self.line.write_down(tracking_id(change), alone.detail)
+                    await self.line.write_down(tracking_id(change), alone.detail, alone.status)
         self.line.state.moved_on = True
 
     async def _missing(self, changes: Sequence[Change]) -> list[Change]:
@@ -318,10 +320,21 @@ class Sender:
 
     async def _revoke(self, sharing: Sharing) -> None:
         """A removed document whose rule says `revoke` ends the sharing (spec/05 §19)."""
-        from inglenook.sharing.revocation import end_or_leave
+        env, locale = self.instance.env, self.instance.locale
+        await self.instance.store.write(lambda tx: revocation.end_or_leave(tx, env, sharing.id, locale=locale))
+        raise Ended
 
-        env = self.instance.env
-        await self.instance.store.write(lambda tx: end_or_leave(tx, env, sharing.id, locale=self.instance.locale))
+    async def _give_up_whom_nothing_reaches(self, sharing: Sharing) -> None:
+        """A member whose server has not known the sharing for long is out (spec/08 §10.5). Raises Ended."""
+        if not sharing.owner or not await self.line.is_shut():
+            return
+        instance, id, index = self.instance, self.sharing_id, self.index
+
+        def lose(tx: Writer) -> None:
+            if self.line.is_current(tx):
+                revocation.lose_member(tx, instance, documents.load(tx, id), index)
+
+        await instance.store.write(lose)
         raise Ended
 
     # -- what could not be sent before
@@ -352,7 +365,7 @@ class Sender:
         except Refused as refusal:
             # a removal by itself is aborted when the member has the file by another sharing (spec/05 §14): it is done
             if not (change.removed and refusal.status == 400):
-                await self.line.write_down(record.id, refusal.detail)
+                await self.line.write_down(record.id, refusal.detail, refusal.status)
                 return
         await self.line.taken(record.id)
 

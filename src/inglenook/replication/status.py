@@ -160,7 +160,8 @@ def _ended(sharing: Sharing) -> bool:
 def _tell_revoked(told: Told, found: MemberStatus, member: Member) -> None:
     found.state = REVOKED
     declined = member.declined_at
-    found.summary = told.say("declined" if declined else "revoked", member, at=declined[:10])
+    key = "declined" if declined else "lost" if member.unreachable else "revoked"
+    found.summary = told.say(key, member, at=declined[:10])
     if told.sharing.owner:
         found.advice = told.say("advice.invite_again", member)
     if found.waiting:

@@ -64,7 +64,7 @@ class Uploads:
                 file = again.files[0]
             self._line.state.moved_on = True
         except Refused as refusal:
-            await self._line.write_down(key, refusal.detail)
+            await self._line.write_down(key, refusal.detail, refusal.status)
             progress.again.discard(key)
         del progress.open[key]
 

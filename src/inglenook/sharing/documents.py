@@ -92,7 +92,7 @@ class Member(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A person of the sharing (spec/04 §2.2). `name` comes from the local address book and never leaves.
 
     `declined_at` is when an invitation was declined (RFC 3339, spec/08 §10.5), `asked_at` when a reader has asked for
-    more rights (spec/11 §5)."""
+    more rights (spec/11 §5); `unreachable` is somebody whose server did not know the sharing any more."""
 
     status: str
     name: str = ""
@@ -104,6 +104,7 @@ class Member(msgspec.Struct, kw_only=True, omit_defaults=True):
     groups: list[int] = []
     declined_at: str = ""
     asked_at: str = ""
+    unreachable: bool = False
     unknown: Body = {}
 
     @property

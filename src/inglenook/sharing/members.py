@@ -54,6 +54,7 @@ def add_member(sharing: Sharing, new: Member, random: Randomness, *, limit: int 
         return Added(at, "")
     old.status = next_state(old.status, Event.ADDED_AGAIN)
     old.declined_at = old.asked_at = ""
+    old.unreachable = False
     old.name, old.instance, old.read_only = new.name, new.instance, new.read_only
     former = sharing.credentials[at - 1]
     fresh = fresh_credentials(random)

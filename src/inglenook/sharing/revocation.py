@@ -27,6 +27,7 @@ from inglenook.sharing import (
     invitations,
     members,
     members_list,
+    notifications,
     organizations,
     preview,
     shortcuts,
@@ -139,6 +140,27 @@ def take_refusal_of(tx: Writer, instance: Instance, sharing: Sharing, index: int
     _revoke(tx, ending, sharing, index, tell=False)
     sharing.members[index].declined_at = ending.now
     _go_on_without(tx, instance, ending, sharing)
+
+
+def lose_member(tx: Writer, instance: Instance, sharing: Sharing, index: int) -> None:
+    """A member's server does not know the sharing any more (spec/08 §10.5): he is out, and the owner is told, who can
+    invite him again."""
+    sharing.require_owner()
+    _check_index(sharing, index)
+    member, ending = sharing.members[index], Ending.of(instance)
+    _revoke(tx, ending, sharing, index, tell=False)
+    member.unreachable = True
+    _go_on_without(tx, instance, ending, sharing)
+    slug = sharing.app_slug or "drive"
+    values = {
+        "MemberName": member.display_name or member.instance,
+        "Description": sharing.description,
+        "Link": instance.app_url(slug),
+    }
+    notifications.notify(
+        tx, instance, category="sharing-member-lost", category_id=f"{sharing.id}/{index}",
+        template="sharing_member_lost", values=values, slug=slug,
+    )  # fmt: skip
 
 
 def revoke_group(tx: Writer, instance: Instance, sharing: Sharing, group: int) -> None:
