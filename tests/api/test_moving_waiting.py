@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
+import msgspec
 import pytest
 from tests.servers import Person, RunningServer
 
+from inglenook.identity.creation import update_settings
 from inglenook.moving import blocking
 
 pytestmark = pytest.mark.anyio
@@ -45,3 +47,17 @@ async def test_where_nothing_is_under_way_the_word_comes_at_once(alice: Person) 
         http.ws_connect(f"{alice.server.origin}/move/importing/realtime", headers={"Host": alice.domain}) as socket,
     ):
         assert await socket.receive_json(timeout=30) == {"redirect": f"{alice.url}/auth/login"}
+
+
+@pytest.mark.parametrize(("known", "words"), [(True, "https://notes.alice.example/x?y=1"), (False, "Ask the person")])
+async def test_a_stranger_is_told_where_an_instance_is_now(server: RunningServer, known: bool, words: str) -> None:
+    person = server.add(f"carol-{known}".lower(), passphrase="cozy")
+    server.do(
+        lambda runtime: runtime.instances.modify(person.instance, lambda doc: msgspec.structs.replace(doc, moved=True))
+    )
+    if known:
+        server.do(lambda _: update_settings(person.instance, {"moved_to": "https://alice.example"}))
+    page = person.get("/x?y=1", headers={"Host": f"notes.{person.domain}", **HTML})
+    assert page.status_code == 410
+    assert words in page.text
+    assert ("has a new address" in page.text) is known
