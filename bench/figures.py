@@ -18,6 +18,7 @@ class Size:
 
     files: int = 1000
     file_size: int = 10 * 1000
+    middling: int = 100  # files of 1 MB
     large: int = 1024**3
     changes: int = 50
     seconds: float = 4.0
@@ -27,7 +28,9 @@ class Size:
     members: int = MAX_MEMBERS - 1
 
 
-QUICK = Size(files=200, large=128 * 1024**2, changes=12, seconds=1.5, many=500, very_many=2_000, members=10)
+QUICK = Size(
+    files=200, middling=20, large=128 * 1024**2, changes=12, seconds=1.5, many=500, very_many=2_000, members=10
+)
 
 
 @dataclass(frozen=True, slots=True)

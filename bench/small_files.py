@@ -1,4 +1,4 @@
-"""The first copy of many small files: wall time, and CPU time of both servers.
+"""The first copy of many files: wall time, and CPU time of both servers.
 
 Inglenook: from the consent of the recipient until the last file is in the listing of the other server; once more in the
 plain protocol, as towards servers of another make.
@@ -30,8 +30,23 @@ Measured = tuple[float, float]
 
 
 async def measure(size: Size, folder: Path, say: Say) -> list[Figure]:
-    """Both figures."""
-    contents = [os.urandom(size.file_size) for _ in range(size.files)]
+    """Both figures of small files, by batches and in the plain protocol, and of larger ones."""
+    small = [os.urandom(size.file_size) for _ in range(size.files)]
+    work = f"{size.files} files of {size.file_size // 1000} KB, first copy"
+    found = await all_three(small, folder / "small", say)
+    say("inglenook, without extensions")
+    plain = {**found, OURS: await inglenook(small, folder / "plain", extensions="none")}
+    say(f"{size.middling} files of 1 MB")
+    middling = await all_three([os.urandom(1_000_000) for _ in range(size.middling)], folder / "middling", say)
+    return [
+        *_figures(work, found, "Syncthing's, then half of it", "3"),
+        *_figures(f"{work}, plain wire", plain, "3x Syncthing's", "8"),
+        *_figures(f"{size.middling} files of 1 MB, first copy", middling, "1.2x Syncthing's", ""),
+    ]
+
+
+async def all_three(contents: list[bytes], folder: Path, say: Say) -> dict[str, Measured]:
+    """The same files in all ways."""
     found: dict[str, Measured] = {}
     say(FLOOR)
     found[FLOOR] = await floor(contents, folder / FLOOR)
@@ -40,13 +55,7 @@ async def measure(size: Size, folder: Path, say: Say) -> list[Figure]:
         found[SYNCTHING] = await syncthing(contents, folder / SYNCTHING)
     say(OURS)
     found[OURS] = await inglenook(contents, folder / OURS)
-    say("inglenook, without extensions")
-    plain = {**found, OURS: await inglenook(contents, folder / "plain", extensions="none")}
-    work = f"{size.files} files of {size.file_size // 1000} KB, first copy"
-    return [
-        *_figures(work, found, "Syncthing's, then half of it", "3"),
-        *_figures(f"{work}, plain wire", plain, "3x Syncthing's", "8"),
-    ]
+    return found
 
 
 def _figures(work: str, found: dict[str, Measured], wall: str, cpu: str) -> list[Figure]:

@@ -1,7 +1,8 @@
 """What small edits of large things cost: bytes towards the other server, and seconds until it shows them.
 
-An edit of one hundredth of a large file, the rename of a folder that is full of files, and many changes of one file in
-a row, of which the other server needs the last one only. The bytes include what the measurement itself asks there.
+An edit of one hundredth of a large file, its copy beside it, the rename of a folder that is full of files, and many
+changes in a row: of one file, of which the other server needs the last one only, and of as many files. The bytes
+include what the measurement itself asks there.
 """
 
 from __future__ import annotations
@@ -31,19 +32,28 @@ async def measure(size: Size, folder: Path, say: Say) -> list[Figure]:
         await pair.share(TITLE, await pair.alice.make_folder(TITLE))
         say("an edit of a large file")
         share, edited = await edit(pair, way, size.large, folder / "large.bin")
+        say("a copy of it")
+        copied, copy = await copy_inside(pair, way)
         say("the rename of a full folder")
         renamed, rename = await full_folder(pair, way, size.many)
         say("changes of one file in a row")
         superseded, last = await many_changes(pair, way, size.changes)
+        say("changes of many files in a row")
+        each = await changes_of_many(pair, size.changes)
     return [
         Figure(f"1 % of a file of {size.large // 1024**2} MiB edited: bytes sent", "%", {OURS: share}, "3"),
         Figure("the same: seconds until it is there", "s", {OURS: edited}),
+        Figure("the same file copied inside the share: bytes sent", "KB", {OURS: copied}, "10"),
+        Figure("the same: seconds until it is there", "s", {OURS: copy}),
         Figure(f"rename of a folder with {size.many:,} files: bytes sent", "KB", {OURS: renamed}, "a few"),
         Figure("the same: seconds until it is there", "s", {OURS: rename}, "0.1"),
         Figure(
             f"{size.changes} changes of one file of 100 KB: bytes sent", "x", {OURS: superseded}, "not each of them"
         ),
         Figure("the same: seconds from the last one until it is there", "s", {OURS: last}, "0.3"),
+        Figure(
+            f"{size.changes} changes of {size.changes} files: seconds until all are there", "s", {OURS: each}, "0.5"
+        ),
     ]
 
 
@@ -78,6 +88,17 @@ async def edit(pair: Pair, way: Way, size: int, source: Path) -> tuple[float, fl
 
     sent, seconds = await during(way, upload, lambda: has_md5(pair, source.name))
     return sent / size * 100, seconds
+
+
+async def copy_inside(pair: Pair, way: Way) -> tuple[float, float]:
+    """Copy the large file beside itself; gives KB and seconds."""
+    found = await pair.alice.must_find("large.bin")
+
+    async def copy() -> None:
+        await pair.alice.call("POST", f"/files/{found['id']}/copy?Name=copy.bin")
+
+    sent, seconds = await during(way, copy, lambda: has_md5(pair, "copy.bin"))
+    return sent / 1000, seconds
 
 
 async def has_md5(pair: Pair, path: str) -> bool:
@@ -127,3 +148,23 @@ async def many_changes(pair: Pair, way: Way, changes: int) -> tuple[float, float
 
     sent, seconds = await during(way, change, lambda: has_md5(pair, "again.bin"))
     return sent / 100_000, seconds
+
+
+async def changes_of_many(pair: Pair, changes: int) -> float:
+    """Change many small files, each once, without waiting for answers in between; gives the seconds from the first
+    request until the last change is there."""
+    names = [f"each-{number}.txt" for number in range(changes)]
+    await asyncio.gather(*(pair.alice.write(name, b"before", pair.alice.shared) for name in names))
+    await until(lambda: all_have_md5(pair, names), every=0.05)
+    started = time.monotonic()
+    await asyncio.gather(*(pair.alice.overwrite(name, name.encode()) for name in names))
+    await until(lambda: all_have_md5(pair, names), every=0.01)
+    return time.monotonic() - started
+
+
+async def all_have_md5(pair: Pair, names: list[str]) -> bool:
+    """Whether all files have the same content on both sides."""
+    for name in reversed(names):
+        if not await has_md5(pair, name):
+            return False
+    return True

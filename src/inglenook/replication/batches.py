@@ -33,7 +33,12 @@ AT_ONCE = 2
 """Batches of files on their way to one member at the same time."""
 
 PUSH_BYTES = 1024 * 1024
-"""Bytes of contents in one push, unless a single one is larger."""
+"""Bytes of contents in one push, unless it has but a few items."""
+
+FEW = 8
+
+MOST_PUSH_BYTES = 8 * 1024 * 1024
+"""Bytes of contents in one push of a few items, unless a single one is larger."""
 
 UNASKED = 16
 """So many documents are pushed without an offer, when their contents are small as well."""
@@ -270,11 +275,13 @@ class Batches:
 
 
 def parts(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """Items in pushes of bounded size."""
+    """Items in pushes of bounded size: small enough that what is newer soon goes past, large enough that files of
+    some size share requests and transactions too."""
     part: list[Item] = []
     size = 0
     for item in items:
-        if part and (size + item.size > PUSH_BYTES or len(part) >= frames.MAX_BATCH_ITEMS):
+        most = MOST_PUSH_BYTES if len(part) < FEW else PUSH_BYTES
+        if part and (size + item.size > most or len(part) >= frames.MAX_BATCH_ITEMS):
             yield part
             part, size = [], 0
         part.append(item)

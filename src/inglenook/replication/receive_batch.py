@@ -43,7 +43,7 @@ from inglenook.storage.documents.contract import Content, Reader, Writer
 GROUP = 32
 """Documents applied in one go: enough to share a commit, few enough not to keep other writers waiting."""
 
-GROUP_BYTES = 1024 * 1024
+GROUP_BYTES = 4 * 1024 * 1024
 LOOK = 50
 """Offered documents looked at before others have their turn."""
 
