@@ -59,4 +59,4 @@ def test_what_is_well_needs_no_mending(either: Operator) -> None:
     assert either.ask("fix", "thumbnails", alice) == "0 files got their thumbnails"
     assert either.ask("check", "sharings", alice) == ""
     assert either.ask("check", "triggers", alice) == ""
-    either.refused("tools", "unxor-document-id", alice, "nothing", "abc")
+    assert "no sharing nothing" in either.refused("tools", "unxor-document-id", alice, "nothing", "abc")

@@ -37,6 +37,8 @@ def test_an_instance_is_made_shown_changed_and_destroyed(either: Operator) -> No
     assert either.ask("instances", "ls", "--available-fields").splitlines()[-1] == "db_prefix"
     assert either.ask("instances", "count") == "1 instance"
     assert either.ask("instances", "show-db-prefix", alice) == attributes["prefix"]
+    assert json.loads(either.ask("instances", "show-db-prefix", alice, "--json")) == {"prefix": attributes["prefix"]}
+    assert json.loads(either.ask("instances", "move", alice, "--json")) == {"domain": alice, "state": "none"}
 
     changed = json.loads(either.ask("instances", "modify", "--blocked", alice, "--locale=en"))
     assert (changed["attributes"]["blocked"], changed["attributes"]["locale"]) == (True, "en")

@@ -346,7 +346,7 @@ async def list_imports(domain: str, /, *, failures: str = "", json: Flag = False
             )
 
 
-async def move(domain: str, /, *, cancel: Flag = False, force: Flag = False, call: Called) -> None:
+async def move(domain: str, /, *, cancel: Flag = False, force: Flag = False, json: Flag = False, call: Called) -> None:
     """Show whether an instance moves or has moved.
 
     Parameters
@@ -355,13 +355,18 @@ async def move(domain: str, /, *, cancel: Flag = False, force: Flag = False, cal
         Make an instance that has moved away active again, with the data that it had.
     force
         Do not ask.
+    json
+        One object: `state`, and with it `role` and `other`, or `none`.
     """
     from inglenook.moving import moved_address, moves
 
     instance = await call.instance(domain)
     if not cancel:
         current = await moves.current(instance)
-        if current is None:
+        if json:
+            known = {} if current is None else {"role": current.role, "other": current.other}
+            call.put_json({"domain": instance.domain, "state": current.state if current else "none", **known})
+        elif current is None:
             call.put(f"{instance.domain} has not moved")
         else:
             words = "moves to" if current.role == "source" else "comes from"

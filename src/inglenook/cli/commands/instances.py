@@ -226,9 +226,19 @@ async def count(*, json: Flag = False, call: Called) -> None:
 
 
 @app.command(name="show-db-prefix")
-async def show_db_prefix(domain: str, /, *, call: Called) -> None:
-    """Show the name of an instance's databases."""
-    call.put((await call.instance(domain)).prefix)
+async def show_db_prefix(domain: str, /, *, json: Flag = False, call: Called) -> None:
+    """Show the name of an instance's databases.
+
+    Parameters
+    ----------
+    json
+        One object.
+    """
+    prefix = (await call.instance(domain)).prefix
+    if json:
+        call.put_json({"prefix": prefix})
+    else:
+        call.put(prefix)
 
 
 @app.command(name="set-passphrase")

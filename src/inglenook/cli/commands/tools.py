@@ -16,7 +16,11 @@ async def unxor_document_id(domain: str, sharing_id: str, doc_id: str, /, *, jso
     from inglenook.sharing import documents
 
     instance = await call.instance(domain)
-    sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
+    sharing = await instance.store.read(lambda view: documents.get(view, sharing_id))
+    if sharing is None:
+        raise CommandFailed(
+            f"There is no sharing {sharing_id} in {instance.domain}; inglenook sharings ls tells which there are"
+        )
     if sharing.owner:
         raise CommandFailed(f"{domain} is the owner of this sharing: its ids are the original ones")
     if not sharing.credentials:
