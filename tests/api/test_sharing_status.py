@@ -124,7 +124,7 @@ def test_who_is_away_is_unreachable_until_somebody_tries_again(town: Town, carol
     assert told["pending"]["documents"] == 1
     assert told["next_try_at"] > told["last_error"]["at"]
     assert told["last_error"]["code"] == "unreachable"
-    assert told["summary"].startswith("The server of carol2 does not answer; 1 changes")
+    assert told["summary"].startswith("The server of carol2 does not answer; 1 change (")
     carol2.script.clear()
     assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
     assert until(alice, sharing, "up_to_date")["pending"]["documents"] == 0
@@ -223,6 +223,38 @@ def test_who_is_out_is_told_to_be_out(town: Town, carol2: Scripted) -> None:
     carol2.script.clear()
     assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
     eventually(lambda: not status(alice, sharing)["waiting"])
+
+
+def test_whose_server_lets_nobody_in_or_has_moved_is_told_with_what_to_do(town: Town, carol2: Scripted) -> None:
+    alice = town.alice
+    id, sharing = joined(alice, carol2)
+    own = {"token_type": "bearer", "access_token": f"access-{sharing}", "refresh_token": f"refresh-{sharing}"}
+    carol2.answer_again(alice, sharing, access_token=own)
+    dead = (400, {"error": "Invalid JWT token"})
+    for status_of_renewal, code, words in (
+        (400, "access_ended", "The server of carol2 does not accept this sharing any more; 1 change is not sent."),
+        (410, "moved", "carol2 has moved, and the new address is not known here yet; 1 change is not sent."),
+    ):
+        carol2.on("POST", f"/sharings/{sharing}/", dead)
+        carol2.on("POST", "^/auth/access_token$", (status_of_renewal, {"error": "invalid refresh token"}))
+        update(alice, TESTS, id, text=code)
+        told = until(alice, sharing, "needs_attention")
+        assert (told["last_error"]["code"], told["summary"]) == (code, words)
+        assert told["advice"]
+        assert told["next_try_at"]
+        carol2.script.clear()
+        assert alice.post(f"/sharings/{sharing}/recipients/1/retry", *ALL).status_code == 204
+        until(alice, sharing, "up_to_date")
+
+
+def test_who_has_left_is_told_so(town: Town) -> None:
+    alice, bob = town.alice, town.bob
+    sharing = shared_document(alice, bob)
+    assert bob.delete(f"/sharings/{sharing}/recipients/self", *ALL).status_code == 204
+    assert status(bob, sharing, 0)["summary"] == "Nothing comes from Alice any more."
+    told = status(bob, sharing)
+    assert (told["state"], told["summary"][:32]) == ("revoked", "You do not take part any more. W")
+    assert told["advice"] == ""
 
 
 def test_the_status_is_for_clients_that_may_read_the_sharing(town: Town, carol2: Scripted) -> None:

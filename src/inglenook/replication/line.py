@@ -27,6 +27,8 @@ UNREACHABLE = frozenset({502, 503, 504})
 UNKNOWN = frozenset({401, 403, 404})
 """Answers, after the tokens were renewed, of a server that does not know the sharing (any more)."""
 
+MOVED = 410
+
 SHUT_TIMES, SHUT_SECONDS = 3, 24 * 3600.0
 """So often in a row, and for so long, a server must answer like this until it is believed (spec/08 §10.5): one that is
 being repaired may do so for a while."""
@@ -216,8 +218,11 @@ class Line:
         if isinstance(trouble, PeerBusy | PeerCircuitOpen):
             delay = max(delay, trouble.retry_after)
         self.state.failed(env.clock.timestamp(), trouble.detail)
-        if isinstance(trouble, PeerRefusedTokens) and trouble.status in (400, *UNKNOWN):
-            self.state.found_shut(env.clock.now().timestamp())
+        self.state.cause = ""
+        if isinstance(trouble, PeerRefusedTokens):
+            self.state.cause = "moved" if trouble.status == MOVED else "access_ended"
+            if trouble.status in (400, *UNKNOWN):
+                self.state.found_shut(env.clock.now().timestamp())
         self.state.next_try_at = env.clock.now().timestamp() + delay
         self.log.info("member_unreachable", error=trouble.detail, next_try_in=round(delay, 1))
         await self.keep_state()

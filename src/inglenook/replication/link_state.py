@@ -15,13 +15,15 @@ class LinkState(msgspec.Struct, omit_defaults=True):
 
     Dates are RFC 3339, `next_try_at` and `shut_since` are Unix time in seconds. `shut` counts how often in a row the
     member's server has answered as if it did not know the sharing, `shut_since` is when it first did. `moved_on` tells,
-    in memory only, whether anything has been taken since the last failure."""
+    in memory only, whether anything has been taken since the last failure. `cause` is the code of why nothing is taken,
+    where it is neither a server that is away nor a single document: `moved`, `access_ended`."""
 
     phase: str = "folders"
     last_success_at: str = ""
     last_error: str = ""
     last_error_at: str = ""
     next_try_at: float = 0.0
+    cause: str = ""
     shut: int = 0
     shut_since: float = 0.0
     moved_on: bool = False
@@ -31,6 +33,7 @@ class LinkState(msgspec.Struct, omit_defaults=True):
         self.last_success_at = now
         self.next_try_at = self.shut_since = 0.0
         self.shut = 0
+        self.cause = ""
         self.moved_on = True
 
     def failed(self, now: str, error: str) -> None:

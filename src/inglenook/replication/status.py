@@ -109,7 +109,12 @@ class Told:
     def say(self, key: str, member: Member | None = None, /, **values: object) -> str:
         """A text of the status page."""
         name = member.display_name or member.instance if member is not None else ""
+        name = name or translate(self.locale, "sharing.status.somebody")
         return translate(self.locale, f"sharing.status.{key}", name=name, **values)
+
+    def count(self, key: str, member: Member, waiting: int, /, **values: object) -> str:
+        """A text about so many things that wait: there is one for a single thing, and one for none or more."""
+        return self.say(f"{key}.one" if waiting == 1 else key, member, waiting=waiting, **values)
 
 
 def of_sharing(view: Reader, instance: Instance, sharing: Sharing) -> list[MemberStatus]:
@@ -138,7 +143,9 @@ def _of_member(view: Reader, told: Told, index: int) -> MemberStatus:
     )
     if sharing.owner and index == 0:
         found.summary = told.say("owner")
-    elif member.status == State.REVOKED or (sharing.owner is False and not sharing.active and _ended(sharing)):
+    elif not sharing.owner and not sharing.active and _ended(sharing):
+        _tell_ended(told, found, member)
+    elif member.status == State.REVOKED:
         _tell_revoked(told, found, member)
     elif sharing.owner and member.status in WAITING:
         _tell_invited(told, found, member)
@@ -155,6 +162,21 @@ def _ended(sharing: Sharing) -> bool:
 
 
 # -- members who are not in
+
+
+def _tell_ended(told: Told, found: MemberStatus, member: Member) -> None:
+    """On a recipient, after the end."""
+    sharing = told.sharing
+    found.state = REVOKED
+    if found.index == sharing.me():
+        found.summary = told.say("you_are_out")
+    elif found.index == 0:
+        found.summary = told.say("you_are_out_of", member)
+    else:
+        found.state = REVOKED if member.status == State.REVOKED else None
+        found.summary = told.say("elsewhere", member, owner=sharing.members[0].display_name)
+    if found.waiting:
+        _take_error(found, found.waiting[0], "not_told", told.say("not_told", member))
 
 
 def _tell_revoked(told: Told, found: MemberStatus, member: Member) -> None:
@@ -225,21 +247,21 @@ def _tell_line(view: Reader, told: Told, found: MemberStatus, member: Member) ->
 def _judge(told: Told, found: MemberStatus, member: Member, line: LinkState, retries: Sequence[Record]) -> None:
     waiting, size = found.pending.documents, _size(found.pending.bytes)
     stubborn = [retry for record in retries if (retry := Retry.of(record)).attempts >= PATIENT or _final(retry.reason)]
-    if line.next_try_at and "refused to renew" in line.last_error:
+    if line.next_try_at and line.cause:
         found.state = NEEDS_ATTENTION
-        found.summary = told.say("access_ended", member, waiting=waiting)
-        found.advice = told.say("advice.invite_anew", member)
-        found.last_error = Trouble(code="access_ended", message=found.summary, at=line.last_error_at or None)
+        found.summary = told.count(line.cause, member, waiting)
+        found.advice = told.say("advice.moved" if line.cause == "moved" else "advice.invite_anew", member)
+        found.last_error = Trouble(code=line.cause, message=found.summary, at=line.last_error_at or None)
     elif line.next_try_at:
         found.state = UNREACHABLE
-        found.summary = told.say("unreachable_with", member, waiting=waiting, size=size)
+        found.summary = told.count("unreachable_with", member, waiting, size=size)
         found.advice = told.say("advice.unreachable", member)
         message = told.say("unreachable", member)
         found.last_error = Trouble(code="unreachable", message=message, at=line.last_error_at or None)
     elif stubborn:
         code, key = _code_of(stubborn[0].reason)
         found.state = NEEDS_ATTENTION
-        found.summary = told.say("refused", member, waiting=len(retries))
+        found.summary = told.count("refused", member, len(retries))
         found.advice = told.say(f"advice.{key}", member)
         message = told.say(key, member, reason=_words(stubborn[0].reason))
         found.last_error = Trouble(code=code, message=message, at=line.last_error_at or None)
@@ -247,7 +269,7 @@ def _judge(told: Told, found: MemberStatus, member: Member, line: LinkState, ret
         found.state = INITIAL_COPY
     elif waiting:
         found.state = BEHIND
-        found.summary = told.say("behind", member, waiting=waiting, size=size)
+        found.summary = told.count("behind", member, waiting, size=size)
         if retries:
             reason = Retry.of(retries[0]).reason
             code, key = _code_of(reason)
