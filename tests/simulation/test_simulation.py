@@ -34,6 +34,7 @@ ONCE_FAILED = (
     "storm-53123",  # who is invited again gets what he had made himself
     "storm-200486",  # both have removed it, one has said so, and the other brings it back
     "400929",  # a conflict copy is made where nobody was told of the removal of its twin by another member
+    "storm-402923",  # restored where it was, while the owner has moved his own into another sharing
     "storm-401297",  # what is removed in one sharing has come to the member under the same id by another one
     "storm-400160",  # rights were taken and given back with one client: the new tokens are used
 )  # fmt: skip

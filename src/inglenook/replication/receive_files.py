@@ -77,8 +77,11 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
     shared = tracking.load(tx, FILES, received.id)
     if item is not None and comes_anew(tx, ex, shared, received):
         give_up_id(tx, item)
-        item = None
+        create_file(tx, ex, received, content)
+        return
     if item is None:
+        if shared.belongs_to_others(ex.sharing.id) or is_being_removed(tx, ex, shared, received):
+            raise Safety
         create_file(tx, ex, received, content)
         return
     rule = rule_of_existing(tx, ex, item, shared)
@@ -216,9 +219,6 @@ def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) ->
     """A file that is new here (spec/05 §15.3)."""
     rule = rule_for_file(ex.sharing.rules, received.body)
     if rule is None:
-        raise Safety
-    shared = tracking.load(tx, FILES, received.id)
-    if shared.belongs_to_others(ex.sharing.id) or is_being_removed(tx, ex, shared, received):
         raise Safety
     single = not received.text("dir_id") and rule.selector in ("", "id", "_id") and received.id == rule.values[0]
     dir_id = folder.place_of_single_file(tx, ex.instance, ex.sharing) if single else parent_of(tx, ex, received)
