@@ -104,8 +104,12 @@ def test_who_does_not_send_the_body_is_told_that_the_connection_ends(alice: Pers
         answer = b""
         while b"\r\n\r\n" not in answer and (piece := connection.recv(65536)):
             answer += piece
-    assert answer.startswith(b"HTTP/1.1 408 "), answer
-    assert b"\r\nconnection: close\r\n" in answer.lower()
+        assert answer.startswith(b"HTTP/1.1 408 "), answer
+        assert b"\r\nconnection: close\r\n" in answer.lower()
+        told = time.monotonic()
+        while connection.recv(65536):
+            pass
+        assert time.monotonic() - told < 5, "the connection ends when that was said"
 
 
 def test_a_small_body_that_drips_ends_as_well(alice: Person) -> None:
