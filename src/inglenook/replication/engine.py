@@ -172,7 +172,7 @@ class ReplicationEngine:
         for key in [k for k, (_, task) in watched.senders.items() if k not in wanted or task.done()]:
             sender, task = watched.senders[key]
             if key[0] in ids and not task.done():  # a reader from now on: what was changed before still goes
-                sender.finish(await instance.store.read(lambda view: view.last_seq()))
+                sender.finish(await instance.store.read(lambda view, id=key[0]: changed_at(view, id)))
                 continue
             del watched.senders[key]
             task.cancel()
@@ -229,6 +229,12 @@ def receivers(sharing: Sharing) -> list[int]:
     if sharing.owner:
         return [i for i, m in enumerate(sharing.members) if i and m.status == "ready" and m.instance]
     return [] if rights.i_am_read_only(sharing) else [0]
+
+
+def changed_at(view: Reader, sharing_id: str) -> int:
+    """The sequence of the last change of a sharing: what came later was written under what it says."""
+    document = view.winner(documents.DOCTYPE, sharing_id)
+    return view.last_seq() if document is None else document.seq
 
 
 def all_sharings(view: Reader) -> list[Sharing]:

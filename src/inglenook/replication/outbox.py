@@ -64,10 +64,14 @@ class Page:
     newest: int = 0
 
 
-def read_page(view: Reader, sharing: Sharing, index: int, key: bytes, since: int, limit: int) -> Page:
-    """The next changes of a sharing for a member."""
-    records = view.record_feed(tracking.SHARED, sharing.id, since=since, limit=limit)
-    page = Page(records[-1].seq if records else since, len(records) == limit, newest=view.last_seq())
+def read_page(
+    view: Reader, sharing: Sharing, index: int, key: bytes, since: int, limit: int, until: int | None = None
+) -> Page:
+    """The next changes of a sharing for a member, of those up to a sequence (None: all)."""
+    found = view.record_feed(tracking.SHARED, sharing.id, since=since, limit=limit)
+    records = [record for record in found if until is None or record.seq <= until]
+    more = len(records) == limit
+    page = Page(records[-1].seq if records else since, more, newest=view.last_seq())
     lineage = tree.Lineage(view)
     for record in records:
         add(view, lineage, sharing, index, key, record, page)

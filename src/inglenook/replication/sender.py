@@ -26,7 +26,7 @@ from inglenook.replication.line import Ended, Line, Refused, Replaced, decoded
 from inglenook.replication.outbox import Change, FileToSend, Page
 from inglenook.replication.progress import OnTheWay, Progress
 from inglenook.replication.uploads import LARGE, Uploads, key_of, read_one
-from inglenook.sharing import documents, revocation, tracking
+from inglenook.sharing import documents, revocation, rights, tracking
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader, Record, Writer
 
@@ -71,7 +71,7 @@ class Sender:
 
     def finish(self, seq: int | None) -> None:
         """Send what has happened up to a sequence, and end: this side may write no longer (spec/05 §1). None: go on."""
-        self._until = seq
+        self._until = seq if seq is None or self._until is None else min(seq, self._until)
         self.wake()
 
     def recovered(self) -> None:
@@ -165,12 +165,20 @@ class Sender:
         key, sent = key_of(sharing, self.index), self._sent
 
         def read(view: Reader) -> Page:
-            page = outbox.read_page(view, sharing, self.index, key, since, limit)
+            page = outbox.read_page(view, sharing, self.index, key, since, limit, self._bound(view, sharing))
             page.bulk = [change for change in page.bulk if sent.get(tracking_id(change)) != change.rev]
             page.files = [file for file in page.files if sent.get(file_key(file)) != file.rev]
             return page
 
         return await self.instance.store.read(read)
+
+    def _bound(self, view: Reader, sharing: Sharing) -> int | None:
+        """Up to where this side sends, when it may write no longer: what it changes afterwards stays here."""
+        if self._until is None and not sharing.owner:
+            document = view.get(documents.DOCTYPE, sharing.id)
+            if document is not None and rights.i_am_read_only(documents.of_document(document)):
+                return document.seq
+        return self._until
 
     # -- sending
 
