@@ -119,6 +119,7 @@ def test_a_move_takes_everything_along(server: RunningServer, elsewhere: Running
     assert (own["rev"][:2], was["rev"][:2]) == ("2-", "1-"), "a shortcut to the own address is changed as any file is"
     target.start_anew()
     led = target.get(f"/files/download/{own['id']}", FILES).text
+    assert own["metadata"]["target"] == {"cozyMetadata": {"instance": target.domain}, "app": "notes"}
     assert led == f"[InternetShortcut]\r\nURL=http://notes.{target.domain}/#/n/1\r\n"
     settings = target.server.do(lambda _: target.instance.settings())
     assert settings["moved_from"] == source.domain

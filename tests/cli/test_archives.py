@@ -46,6 +46,7 @@ def test_an_archive_goes_from_one_instance_to_another(filled: Operator, tmp_path
     assert shown["state"] == "done"
     assert tree(filled, "bob.localhost:8080") == tree(filled, "alice.localhost:8080")
     assert filled.ask("instances", "imports", "bob.localhost:8080").split()[1] == "done"
+    assert "no import x" in filled.refused("instances", "imports", "bob.localhost:8080", "--failures", "x")
     waiting = filled.run("instances", "import", "bob.localhost:8080", str(archive), "--force", "--wait=false")
     assert (waiting.returncode, b"from a link alone" in waiting.stderr) == (2, True)
 

@@ -267,7 +267,7 @@ async def _install(instance: Instance, import_id: str, slugs: list[str], summary
             summary.apps_not_installed.append(slug)
     if summary.apps_not_installed:
         summary.state = summary.result
-        await instance.store.write(lambda tx: summaries.keep(tx, import_id, summary))
+        await instance.store.write(lambda tx: summaries.keep_apps(tx, import_id, summary))
 
 
 async def forget_expired(instance: Instance) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from inglenook.files import tree
-from inglenook.files.documents import FILES
+from inglenook.files.documents import FILES, members
 from inglenook.files.extraction import shortcut_url
 from inglenook.files.store import update_item
 from inglenook.kernel.errors import DomainError
@@ -21,7 +21,7 @@ from inglenook.kernel.errors import DomainError
 if TYPE_CHECKING:
     from inglenook.identity.instance import Instance
     from inglenook.storage.contents import Received
-    from inglenook.storage.documents.contract import Writer
+    from inglenook.storage.documents.contract import Body, Writer
 
 LARGEST = 16 * 1024  # bytes; a shortcut is a few lines
 MOST = 10_000
@@ -57,7 +57,7 @@ async def rewrite(instance: Instance, shortcuts: list[tuple[str, bytes]]) -> Non
 
         def change(tx: Writer, id: str = id, received: Received = received) -> None:
             item = tree.find(tx, id)
-            body = {**item.body, "size": str(received.size), "md5sum": received.content.md5}
+            body = _leading_here(item.body, instance) | {"size": str(received.size), "md5sum": received.content.md5}
             update_item(tx, item, body)
             received.hold(tx, FILES, id)
 
@@ -66,6 +66,16 @@ async def rewrite(instance: Instance, shortcuts: list[tuple[str, bytes]]) -> Non
         except DomainError as error:
             await instance.contents.discard(received)
             log.info("a shortcut keeps its former address", instance=instance.domain, file=id, cause=error.detail)
+
+
+def _leading_here(body: Body, here: Instance) -> Body:
+    """The body of a shortcut whose target, as it is told to clients, is the instance here."""
+    metadata, target = members(body.get("metadata")), members(members(body.get("metadata")).get("target"))
+    told = members(target.get("cozyMetadata"))
+    if "instance" not in told:
+        return body
+    target = {**target, "cozyMetadata": {**told, "instance": here.domain}}
+    return {**body, "metadata": {**metadata, "target": target}}
 
 
 def _slug(host: str, former: str) -> str:

@@ -57,8 +57,7 @@ class RemarksFile:
 
 class Summary(msgspec.Struct, kw_only=True):
     """The summary of an import. `remarks` are the first ones; `remarks_count` counts all, and `all_remarks` has them.
-    `documents` counts what was looked at or taken in until now. `notices` are the members of sharings who are to be
-    told the new address, with how far that is."""
+    `notices` are the members of sharings who are to be told the new address, with how far that is."""
 
     source: str = ""
     started_at: str = ""
@@ -73,7 +72,6 @@ class Summary(msgspec.Struct, kw_only=True):
     apps_not_installed: list[str] = []
     files_size: int = 0
     error: str = ""
-    documents: int = 0
     notices: list[moved_notice.Notice] = []
     all_remarks: RemarksFile | None = None
 
@@ -130,6 +128,14 @@ def keep(tx: Writer, id: str, summary: Summary, remarks: Received | None = None)
     tx.put(IMPORTS, id, summary.body(), rev=old.rev if old else None)
     if remarks is not None:
         remarks.hold(tx, IMPORTS, id)
+
+
+def keep_apps(tx: Writer, id: str, summary: Summary) -> None:
+    """Add to the document of an import which apps could not be installed: it may have changed meanwhile."""
+    document = tx.get(IMPORTS, id)
+    if document is not None:
+        apps = {"apps_not_installed": summary.apps_not_installed, "state": summary.result}
+        tx.put(IMPORTS, id, {**document.body, **apps}, rev=document.rev)
 
 
 async def keep_failed(instance: Instance, id: str, source: str, started_at: str, error: str) -> None:

@@ -319,7 +319,10 @@ async def list_imports(domain: str, /, *, failures: str = "", json: Flag = False
 
     instance = await call.instance(domain)
     if failures:
+        known = await instance.store.read(lambda view: view.get(IMPORTS, failures))
         content = await instance.store.read(lambda view: view.content(IMPORTS, failures))
+        if known is None:
+            raise CommandFailed(f"There is no import {failures} in {instance.domain}")
         if content is not None:
             async for piece in instance.contents.read(content):
                 await call.terminal.write(piece)
