@@ -36,7 +36,7 @@ from inglenook.replication.receive_chunks import worth_chunks
 from inglenook.replication.receive_documents import apply_documents
 from inglenook.replication.receive_files import apply_content, apply_metadata
 from inglenook.sharing import tracking
-from inglenook.storage.contents import INLINE_BYTES
+from inglenook.storage.contents import INLINE_BYTES, PIECE
 from inglenook.storage.contents import Received as Bytes
 from inglenook.storage.documents.contract import Content, Reader, Writer
 
@@ -98,17 +98,28 @@ def held(view: Reader, sha256: str, size: int) -> Content | None:
 # -- pushes
 
 
+Arrived = tuple[Bytes | None, DomainError | None]
+"""A content, and what was wrong with it: one of them, or neither."""
+
+
 @dataclass(slots=True)
 class Pushed:
-    """A document as it was pushed. `content` is what came with it, `sha256` names one that is held already; `error`
-    is what was wrong with it at the door."""
+    """A document as it was pushed. `arriving` gives what came with it, once that is safely stored, or what was wrong
+    with it; `content` and `error` have it then. `sha256` names a content that is held already."""
 
     id: str
     doctype: str
     received: Received
+    arriving: asyncio.Task[Arrived] | None = None
     content: Bytes | None = None
     sha256: str = ""
     error: DomainError | None = None
+
+    async def arrive(self) -> None:
+        """Wait for the content."""
+        if self.arriving is not None:
+            self.content, failed = await self.arriving
+            self.error = self.error or failed
 
     @property
     def is_file(self) -> bool:
@@ -155,38 +166,53 @@ def _is_full(group: list[Pushed], size: int, following: Pushed) -> bool:
 
 
 async def _read(instance: Instance, reader: FrameReader, head: Head) -> Pushed:
-    """One document with its content; what is wrong with it is kept for its line of the answer."""
+    """One document with its content; what is wrong with it is kept for its line of the answer. A content that is in
+    memory as a whole is stored while the next ones are read."""
     id = head.document.get("_id")
-    content: Bytes | None = None
-    error: DomainError | None = None
-    received = Received("", [""])
+    pushed = Pushed(id if isinstance(id, str) else "", head.doctype, Received("", [""]), sha256=head.sha256)
+    announced: Received | None = None
     try:
-        received = read_file(head.document) if head.doctype == FILES else read_document(head.document)
+        announced = read_file(head.document) if head.doctype == FILES else read_document(head.document)
+        pushed.received = announced
     except (BadRequest, InvalidParameter) as wrong:
-        error = wrong
-    if head.content is not None:
-        if not 0 <= head.content <= MAX_BATCH_BYTES:
-            raise TooLarge(f"A batch has at most {MAX_BATCH_BYTES} bytes")
-        content, failed = await _read_content(instance, reader, head.content, received if error is None else None)
-        error = error or failed
-    return Pushed(id if isinstance(id, str) else "", head.doctype, received, content, head.sha256, error)
-
-
-async def _read_content(
-    instance: Instance, reader: FrameReader, size: int, received: Received | None
-) -> tuple[Bytes | None, DomainError | None]:
-    """The content of a frame, checked against what its document announces; None with what is wrong with it."""
-    if size <= INLINE_BYTES:
-        content = small(await reader.read(size))
+        pushed.error = wrong
+    if head.content is None:
+        return pushed
+    if not 0 <= head.content <= MAX_BATCH_BYTES:
+        raise TooLarge(f"A batch has at most {MAX_BATCH_BYTES} bytes")
+    if INLINE_BYTES < head.content <= PIECE:
+        data = await reader.read(head.content)
+        pushed.arriving = asyncio.create_task(_store(instance, data, announced))
+        return pushed
+    if head.content <= INLINE_BYTES:
+        content = small(await reader.read(head.content))
     else:
-        content = await instance.contents.receive(reader.stream(size))
-    if received is None:
+        content = await instance.contents.receive(reader.stream(head.content))
+    pushed.content, failed = await _checked(instance, content, announced)
+    pushed.error = pushed.error or failed
+    return pushed
+
+
+async def _store(instance: Instance, data: bytes, announced: Received | None) -> Arrived:
+    async def whole() -> AsyncIterator[bytes]:
+        yield data
+
+    try:
+        content = await instance.contents.receive(whole())
+    except DomainError as error:
+        return None, error
+    return await _checked(instance, content, announced)
+
+
+async def _checked(instance: Instance, content: Bytes, announced: Received | None) -> Arrived:
+    """A content that is what its document announces."""
+    if announced is None:
         await instance.contents.discard(content)
         return None, None
     try:
-        if content.content.md5 != md5_of(received):
+        if content.content.md5 != md5_of(announced):
             raise InvalidParameter("Invalid hash", parameter="md5sum")
-        if str(content.size) != received.text("size"):
+        if str(content.size) != announced.text("size"):
             raise PreconditionFailed("Content length does not match", parameter="Content-Length")
     except (InvalidParameter, PreconditionFailed) as error:
         await instance.contents.discard(content)
@@ -201,7 +227,8 @@ def small(data: bytes) -> Bytes:
 
 
 async def apply_group(instance: Instance, ex: Exchange, group: Sequence[Pushed]) -> bytes:
-    """Apply documents in their order; gives their lines of the answer."""
+    """Apply documents in their order, as soon as their contents are there; gives their lines of the answer."""
+    await asyncio.gather(*(pushed.arrive() for pushed in group))
     errors: list[DomainError | None] = [pushed.error for pushed in group]
     runs: list[asyncio.Task[None]] = []
     at = 0
