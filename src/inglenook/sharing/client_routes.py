@@ -155,7 +155,7 @@ async def _toggle(instance: Instance, caller: Caller, sharing_id: str, index: st
 
 @delete("/sharings/{sharing_id:str}/recipients", opt={"guard": TOKEN}, status_code=200)
 async def revoke_all(sharing_id: str, instance: Instance, caller: Caller) -> Answer:
-    """End the sharing for everybody. One with a preview that has ended already cannot end again (spec/04 §19.3)."""
+    """End the sharing for everybody; one with a preview that has ended already cannot end again."""
     sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
     await require_full_rights_or_forbid(caller, sharing.rules)
 

@@ -155,6 +155,8 @@ def parse(body: bytes, path_id: str) -> Request:
     sharing.unknown = {}
     for member in sharing.members:
         member.unknown = {}
+        member.name = member.declined_at = member.asked_at = ""
+        member.unreachable = False
     return Request(sharing)
 
 
