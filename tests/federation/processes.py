@@ -105,7 +105,7 @@ class Server:
         with redirect_stdout(output), redirect_stderr(errors):
             code = control.call(self.folder / "data", control.Request(list(words), str(self.folder)))
         said = [stream.buffer.getvalue().decode().strip() for stream in (output, errors)]  # type: ignore[attr-defined]
-        assert code == 0, f"{words}: {said[1]}"
+        assert code == 0, f"{words}: {said[1]} {said[0][:2000]}"
         return said[0]
 
     def _answers(self) -> bool:

@@ -21,10 +21,11 @@ async def destroy(store: DocumentStore, item: Item) -> str:
 
     Raises BadRequest for the directories that the server needs, DocumentConflict when the item has changed."""
     refuse_system(item)
-    if item.is_directory:
-        while not await store.write(lambda tx: _destroy_slice(tx, item)):
-            pass
-    return await store.write(lambda tx: delete_item(tx, item))
+    if not item.is_directory:
+        return await store.write(lambda tx: delete_item(tx, item))
+    while (rev := await store.write(lambda tx: _destroy_slice(tx, item))) is None:
+        pass
+    return rev
 
 
 async def clear_trash(store: DocumentStore) -> None:
@@ -33,11 +34,12 @@ async def clear_trash(store: DocumentStore) -> None:
         pass
 
 
-def _destroy_slice(tx: Writer, item: Item) -> bool:
+def _destroy_slice(tx: Writer, item: Item) -> str | None:
+    """The last slice takes the directory itself along: else something could come into it in between."""
     current = tree.get(tx, item.id)
     if current is None or current.rev != item.rev:
         raise DocumentConflict
-    return destroy_below(tx, item.id, SLICE)
+    return delete_item(tx, item) if destroy_below(tx, item.id, SLICE) else None
 
 
 def destroy_below(tx: Writer, dir_id: str, limit: int) -> bool:
