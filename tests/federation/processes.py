@@ -111,6 +111,9 @@ class Server:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.log[-3000:]
+        lock = self.folder / "data" / "lock"  # before this a process of a former life may answer, which is about to end
+        if not lock.exists() or lock.read_text().split()[:1] != [str(self.process.pid)]:
+            return False
         try:
             return httpx.get(f"{self.origin}/version", trust_env=False).status_code == 200
         except httpx.TransportError:
