@@ -33,6 +33,9 @@ from tests.api.sharing_town import (
 )
 from tests.servers import Person
 
+from inglenook.replication import setup
+from inglenook.sharing import documents
+
 __all__ = ["carol2", "town"]
 
 
@@ -48,13 +51,13 @@ def test_the_members_learn_who_is_new(town: Town, carol2: Scripted) -> None:
     alice = town.alice
     sharing = invited(alice, carol2)
     carol2.join(alice, sharing)
-    assert add(alice, sharing, people(contact(alice, "gus"))).status_code == 200
+    assert add(alice, sharing, people(contact(alice, "carol3"))).status_code == 200
     told = carol2.got("PUT", f"/sharings/{sharing}/recipients$")
     assert told.headers["authorization"] == "Bearer a-token"
     assert told.json["data"] == [
         {"status": "owner", "public_name": "Alice", "email": "alice@example.com"},
         {"status": "ready", "public_name": "Carol2", "email": carol2.email},
-        {"status": "pending", "email": "gus@example.org"},
+        {"status": "pending", "email": "carol3@example.org"},
     ]
     assert told.json["included"] == []
 
@@ -67,7 +70,7 @@ def test_a_recipient_takes_the_list_and_keeps_what_he_knows(town: Town, carol2: 
         "data": [
             {"status": "owner", "public_name": "Carol2!", "email": carol2.email},
             {"status": "ready", "public_name": "Bob", "email": "bob@example.com"},
-            {"status": "pending", "email": "gus@example.org", "read_only": True},
+            {"status": "pending", "email": "carol3@example.org", "read_only": True},
         ],
         "included": [{"id": "g1", "name": "Friends", "addedBy": 0, "read_only": False}],
     }
@@ -329,6 +332,18 @@ def test_the_end_for_everybody(town: Town, carol2: Scripted) -> None:
     references = alice.get(f"/files/{shared}", *ALL).json()["data"]["relationships"]["referenced_by"]["data"]
     assert not references
     assert alice.delete(f"/sharings/{sharing}/recipients").status_code == 403
+
+
+def test_nothing_is_tracked_for_a_sharing_that_ends_while_it_is_set_up(town: Town) -> None:
+    alice = town.alice
+    shared = folder(alice, "Ended at once", "one.txt")
+    sharing = share(alice, people(contact(alice, "bob")), rules=[rule(shared, doctype="io.cozy.files")])
+    store, instance = alice.instance.store, alice.instance
+    before = alice.server.do(lambda _: store.read(lambda view: documents.load(view, sharing)))
+    before.active = True
+    assert alice.delete(f"/sharings/{sharing}/recipients", *ALL).status_code == 204
+    alice.server.do(lambda _: setup.set_up(instance, before))
+    assert alice.get(f"/sharings/{sharing}", *ALL).json()["data"]["relationships"]["shared_docs"]["data"] is None
 
 
 def test_a_recipient_whose_sharing_has_ended_keeps_the_folder(town: Town) -> None:

@@ -6,6 +6,7 @@ beside them in small transactions: a document that is tracked already is left as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 from inglenook.identity.instance import Instance
@@ -18,7 +19,7 @@ STEP = 500
 
 
 async def set_up(instance: Instance, sharing: Sharing) -> None:
-    """Track everything that the rules of a sharing take in; nothing happens the second time."""
+    """Track everything that the rules of a sharing take in; nothing happens the second time, or once it has ended."""
     if await instance.store.read(lambda view: view.record(KIND, sharing.id) is not None):
         return
     rules = tracking.tracked_rules(sharing.id, documents.to_body(sharing))
@@ -31,9 +32,20 @@ async def set_up(instance: Instance, sharing: Sharing) -> None:
         ids = [id for _, id in group]
         for start in range(0, len(ids), STEP):
             batch = ids[start : start + STEP]
-            await instance.store.write(lambda tx, i=i, batch=batch: tracking.index_documents(tx, [rules[i]], batch))
+            await instance.store.write(lambda tx, i=i, batch=batch: _track(tx, sharing.id, rules[i], batch))
 
     def finish(tx: Writer) -> None:
-        tx.put_record(KIND, sharing.id, {"done": True})
+        if _goes_on(tx, sharing.id):
+            tx.put_record(KIND, sharing.id, {"done": True})
 
     await instance.store.write(finish)
+
+
+def _track(tx: Writer, sharing_id: str, rule: tracking.TrackedRule, ids: Sequence[str]) -> None:
+    if _goes_on(tx, sharing_id):  # nothing is left of a sharing that ends meanwhile
+        tracking.index_documents(tx, [rule], ids)
+
+
+def _goes_on(tx: Writer, sharing_id: str) -> bool:
+    current = documents.get(tx, sharing_id)
+    return current is not None and current.active
