@@ -78,6 +78,9 @@ class Gate:
         finally:
             self.active.discard(task)
             self._websockets.discard(task)
+            # what the parts of a request know of each other goes with it: else they would wait, and an unread body with
+            # its connection, for the search for garbage
+            scope.get("state", {}).clear()
 
     def close_websockets(self) -> None:
         """End every websocket, at the end of the server; clients come back by themselves."""
