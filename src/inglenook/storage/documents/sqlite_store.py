@@ -119,7 +119,8 @@ class SqliteStore:
         while self._scans:
             self._scan_done.clear()
             await self._scan_done.wait()
-        await self._in_pool(self._disconnect)
+        self._view = None  # here, where reads run: none is in the middle of its work now, and none begins
+        await self._in_pool(_close_all, self._take_connections())
 
     # -- for the stores
 
@@ -231,10 +232,6 @@ class SqliteStore:
                 connections.append(self._session)
         self._reading = self._session = None
         return connections
-
-    def _disconnect(self) -> None:
-        self._view = None
-        _close_all(self._take_connections())
 
     async def _in_pool(self, job: Callable[..., object], *values: object) -> None:
         if self._options.pool is None:
