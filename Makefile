@@ -2,10 +2,8 @@
 
 BIN := .venv/bin
 WORKERS ?= auto
-# tests beside each other share what they set up, so each process begins with a part of them in their order
-PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
-# over a database for all, a file is not set up a second time: its tests stay together
-OVER = $(PYTEST) --dist loadfile --backend
+# the tests of a file share what they set up, so they stay together
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile
 ARGS ?=
 N ?= 200
 
@@ -35,12 +33,12 @@ OVER_BACKENDS_ALONE = tests/cli/test_archives.py tests/cli/test_backup.py tests/
 
 test: dev  ## all tests (ARGS= more arguments of pytest)
 	@$(PYTEST) $(ARGS)
-	@$(OVER) distributed $(OVER_BACKENDS) $(ARGS) || [ $$? = 5 ]
-	@$(OVER) workers tests/federation/test_operations.py $(ARGS) || [ $$? = 5 ]
+	@$(PYTEST) $(ARGS) --backend distributed $(OVER_BACKENDS) || [ $$? = 5 ]
+	@$(PYTEST) $(ARGS) --backend workers tests/federation/test_operations.py || [ $$? = 5 ]
 
 test-backends: dev  ## the API and federation over every backend
-	@$(OVER) distributed tests/api tests/federation $(OVER_BACKENDS_ALONE) $(ARGS)
-	@$(OVER) workers tests/federation $(ARGS)
+	@$(PYTEST) --backend distributed tests/api tests/federation $(OVER_BACKENDS_ALONE) $(ARGS)
+	@$(PYTEST) --backend workers tests/federation $(ARGS)
 
 test-kernel test-contract test-api test-cli test-federation test-distributed test-simulation test-browser test-clients test-fuzz: test-%: dev
 	@$(PYTEST) tests/$* $(ARGS)
