@@ -206,7 +206,7 @@ def test_the_app_opens(drive: Drive) -> None:
 
 def test_folders_and_files_are_worked_with(drive: Drive) -> None:
     drive.page.evaluate("() => listen(['io.cozy.files'])")
-    folder = drive.new_folder("Work")
+    folder = drive.new_folder("Letters")
     drive.heard("CREATED", folder)
     file = drive.upload("hello.txt", "hello", folder)["data"]
     assert file["attributes"]["updated_at"] == "2026-01-02T03:04:05.678Z"
@@ -221,7 +221,7 @@ def test_folders_and_files_are_worked_with(drive: Drive) -> None:
 
     attributes = {
         **found["attributes"], "id": file["id"], "_id": file["id"], "_type": FILES, "_rev": found["meta"]["rev"],
-        "relationships": found["relationships"], "path": "/Work/hello.txt", "name": "greeting.txt",
+        "relationships": found["relationships"], "path": "/Letters/hello.txt", "name": "greeting.txt",
     }  # fmt: skip
     patch = {"data": {"type": FILES, "id": file["id"], "attributes": attributes}}
     renamed = drive.call("PATCH", f"/files/{file['id']}", patch, headers={"Content-Type": "application/vnd.api+json"})
@@ -236,7 +236,7 @@ def test_folders_and_files_are_worked_with(drive: Drive) -> None:
     assert started.value.suggested_filename == "greeting.txt"
 
     gone = drive.call("DELETE", f"/files/{file['id']}")["data"]["attributes"]
-    assert (gone["trashed"], gone["restore_path"]) == (True, "/Work")
+    assert (gone["trashed"], gone["restore_path"]) == (True, "/Letters")
     trashed = {"dir_id": TRASH, "type": "file", "updated_at": {"$gt": None}}
     assert [one["id"] for one in drive.find(trashed, "dir_id", "type", "updated_at", way="desc")] == [file["id"]]
     assert drive.call("POST", f"/files/trash/{file['id']}")["data"]["attributes"]["trashed"] is False

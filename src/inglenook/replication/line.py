@@ -236,10 +236,12 @@ class Line:
         """Make what is known durable."""
         await self.instance.store.write(self.save_state)
 
-    def save_state(self, tx: Writer) -> None:
-        """Store what is known, while the member is the one of whom it is known."""
-        if self.is_current(tx):
-            save_state(tx, self.sharing_id, self.index, self.state)
+    def save_state(self, tx: Writer) -> bool:
+        """Store what is known; False, and nothing is stored, when the member is not the one any more of whom it is."""
+        if not self.is_current(tx):
+            return False
+        save_state(tx, self.sharing_id, self.index, self.state)
+        return True
 
 
 def decoded(response: PeerResponse) -> Any:

@@ -176,7 +176,10 @@ class Sender:
         """Up to where this side sends, when it may write no longer: what it changes afterwards stays here."""
         if self._until is None and not sharing.owner:
             document = view.get(documents.DOCTYPE, sharing.id)
-            if document is not None and rights.i_am_read_only(documents.of_document(document)):
+            if document is None:
+                return None
+            current = sharing if document.rev == sharing.rev else documents.of_document(document)
+            if rights.i_am_read_only(current):
                 return document.seq
         return self._until
 
@@ -411,9 +414,8 @@ class Sender:
             await self.instance.store.write(lambda tx: self._keep_progress(tx, name, done))
 
     def _keep_progress(self, tx: Writer, name: str, done: int) -> None:
-        if self.line.is_current(tx):
+        if self.line.save_state(tx):
             tx.set_checkpoint(name, done)
-            self.line.save_state(tx)
 
     async def _caught_up(self, sharing: Sharing) -> None:
         """Everything is with the member: the first copy is over, and that is said (spec/05 §8.2 step 6)."""
