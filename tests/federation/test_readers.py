@@ -12,6 +12,7 @@ from .conftest import Town
 from .fake_peer import Body, Call, FakePeer, Reply, history, make_id, revision, xor
 from .peers import Visit
 from .people import md5
+from .processes import eventually
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,44 @@ def test_a_content_of_the_owner_leaves_that_of_the_reader_beside_it(visit: Visit
     peer.send_file(deal, {**third, "_id": document["_id"]}, b"third")
     assert bob.read(document["_id"]) == b"third"
     assert "text (3).txt" not in visit.tree(), "there was nothing of the reader's own to keep"
+
+
+def test_a_name_that_was_taken_for_a_moment_comes_back(visit: Visit) -> None:
+    """Two files of the owner exchange their names, and the first word of it that arrives makes them meet."""
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    one, other = peer.file(deal, "left.txt", b"one"), peer.file(deal, "right.txt", b"other")
+    peer.send_file(deal, one, b"one")
+    peer.send_file(deal, other, b"other")
+
+    def renamed(document: Body, name: str, *revs: str) -> Body:
+        return {**document, "name": name, **history(document["_rev"], *revs)}
+
+    left, passing = revision(2, "left"), revision(2, "passing")
+    assert peer.announce(deal, renamed(other, "left.txt", left)).status_code == 204
+    assert bob.show(one["_id"])["attributes"]["name"] == "left (2).txt"
+    assert peer.announce(deal, renamed(other, "right.txt", left, revision(3, "right"))).status_code == 204
+    eventually(lambda: bob.show(one["_id"])["attributes"]["name"] == "left.txt", "the name is free again")
+    peer.send_file(deal, {**one, **history(one["_rev"], passing), "md5sum": md5(b"new"), "size": "3"}, b"new")
+    tree = visit.tree()
+    assert tree["left.txt"] == ("file", "3", md5(b"new"))
+    assert "left (2).txt" not in tree, "there was nothing of the reader's own to keep"
+
+
+def test_a_name_that_the_reader_has_chosen_meanwhile_stays(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    one, other = peer.file(deal, "up.txt", b"one"), peer.file(deal, "up.txt", b"other", id=make_id("up again"))
+    watched = peer.file(deal, "watched.txt", b"watched")
+    for document, content in ((one, b"one"), (watched, b"watched"), (other, b"other")):
+        peer.send_file(deal, document, content)
+    assert bob.show(one["_id"])["attributes"]["name"] == "up (2).txt"
+    taking = {**watched, "name": "up.txt", **history(watched["_rev"], revision(2, "watched"))}
+    assert peer.announce(deal, taking).status_code == 204
+    assert bob.show(other["_id"])["attributes"]["name"] == "up (3).txt"
+    bob.change(one["_id"], name="mine alone.txt")
+    freeing = {**watched, "name": "away.txt", **history(watched["_rev"], *(revision(n, "watched") for n in (2, 3)))}
+    assert peer.announce(deal, freeing).status_code == 204
+    eventually(lambda: bob.show(other["_id"])["attributes"]["name"] == "up.txt", "the name is free again")
+    assert bob.show(one["_id"])["attributes"]["name"] == "mine alone.txt"
 
 
 def test_what_the_reader_has_removed_is_there_again_when_the_owner_changes_it(visit: Visit) -> None:

@@ -8,7 +8,7 @@ from inglenook.files import tree
 from inglenook.files.documents import Item
 from inglenook.kernel.xor import xor_id
 from inglenook.replication.engine import all_sharings, receivers
-from inglenook.sharing import documents, tracking
+from inglenook.sharing import documents, tracking, wanted_names
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader
 
@@ -184,10 +184,23 @@ async def nothing_waits(server: Server) -> None:
                 return f"{about}: documents are tracked after the end"
             if not sharing.active and sharing.credentials and any(c.access_token for c in sharing.credentials):
                 return f"{about}: credentials are kept after the end"
-        return ""
+        return names_that_wait(view)
 
     if left := await instance.store.read(look):
         raise Broken(f"{server.name}: {left}")
+
+
+def names_that_wait(view: Reader) -> str:
+    """What is wrong with the names that wait: they are free, or the sharing that they wait for has ended."""
+    if folders := wanted_names.freed(view):
+        return f"names are free in {folders}"
+    for record in view.records(wanted_names.WANTED, limit=1000):
+        folder, _, id = record.id.rpartition("/")
+        wanted = wanted_names.waited_for(view, folder, id)
+        sharing = documents.get(view, wanted.sharing) if wanted is not None else None
+        if wanted is None or not tree.taken(view, folder, wanted.name) or sharing is None or not sharing.active:
+            return f"{id} waits for a name: {wanted}"
+    return ""
 
 
 # -- explanations

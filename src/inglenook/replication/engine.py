@@ -16,10 +16,11 @@ import structlog
 from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
 from inglenook.replication.link_state import forget_nudge, nudged
+from inglenook.replication.names import give_names_back
 from inglenook.replication.room import Room
 from inglenook.replication.sender import Sender
 from inglenook.replication.setup import set_up
-from inglenook.sharing import documents, rights, tracking
+from inglenook.sharing import documents, rights, tracking, wanted_names
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader
 
@@ -131,6 +132,8 @@ class ReplicationEngine:
         for sharing_id, index in await store.read(nudged):
             self.wake(watched.instance.prefix, sharing_id, index)
             await store.write(lambda tx, at=(sharing_id, index): forget_nudge(tx, *at))
+        if folders := await store.read(wanted_names.freed):
+            await store.write(lambda tx: give_names_back(tx, folders))
         ids = {sid for sid, _ in watched.senders}
         if not ids:
             return

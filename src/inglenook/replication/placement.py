@@ -7,13 +7,13 @@ says (spec/05 §14.1).
 from __future__ import annotations
 
 from inglenook.files import tree
-from inglenook.files.below import touch_directories_below
 from inglenook.files.documents import FILES, TRASH_ID, Item
-from inglenook.files.store import create_item, update_item
+from inglenook.files.store import create_item
 from inglenook.kernel.errors import Conflict
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.replication.dissociate import give_up_id
 from inglenook.replication.exchange import Body, Exchange, ParentMissing, Received, Safety, next_revision
+from inglenook.replication.names import rename_local
 from inglenook.sharing import folder, tracking
 from inglenook.storage.documents.contract import Reader, Writer
 
@@ -76,15 +76,6 @@ def settle_name(
         return free, next_revision(chain, ex.random) if chain else None
     rename_local(tx, ex, there, free)
     return name, chain
-
-
-def rename_local(tx: Writer, ex: Exchange, item: Item, name: str) -> None:
-    """Rename an item of this side as its user would, so that the others learn of it."""
-    before, tx.origin = tx.origin, ""
-    metadata = {**item.cozy_metadata, "updatedAt": ex.now}
-    renamed = update_item(tx, item, {**item.body, "name": name, "cozyMetadata": metadata})
-    touch_directories_below(tx, renamed)
-    tx.origin = before
 
 
 def recreate_folder(tx: Writer, ex: Exchange, id: str, found: Body) -> None:

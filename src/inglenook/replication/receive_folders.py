@@ -27,7 +27,8 @@ from inglenook.replication.exchange import (
     note_given,
     revived,
 )
-from inglenook.replication.placement import folder_body, parent_of, rename_local, settle_name
+from inglenook.replication.names import rename_local
+from inglenook.replication.placement import folder_body, parent_of, settle_name
 from inglenook.sharing import tracking
 from inglenook.storage.documents.contract import Writer
 

@@ -24,6 +24,7 @@ from inglenook.files import tree
 from inglenook.files.documents import Item
 from inglenook.kernel.rules import by_id, references, selects
 from inglenook.kernel.shared_tree import SharedTree
+from inglenook.sharing import wanted_names
 from inglenook.storage.documents.contract import Change, Document, Reader, Record, Writer
 
 FILES = "io.cozy.files"
@@ -439,6 +440,7 @@ def forget_sharing(tx: Writer, sharing: str) -> None:
             save(tx, shared)
     tx.delete_record("sharing-setup", sharing)
     tx.delete_record("sharing-initial", sharing)
+    wanted_names.forget(tx, sharing)
     while page := tx.records("sharing-link", start=f"{sharing}/", end=f"{sharing}0", limit=500):
         for record in page:
             forget_member(tx, sharing, int(record.id.rpartition("/")[2]))

@@ -24,6 +24,7 @@ import inglenook.sharing.reading
 import inglenook.sharing.root_changes
 import inglenook.sharing.tracking
 import inglenook.sharing.vault
+import inglenook.sharing.wanted_names
 from inglenook.storage.documents.contract import Hook, Index
 from inglenook.web.collector import Collector
 
@@ -58,6 +59,7 @@ def hooks() -> list[Hook]:
     """What runs inside every document write, in this order."""
     return [
         inglenook.sharing.tracking.track,
+        inglenook.sharing.wanted_names.follow,
         inglenook.sharing.root_changes.follow,
         inglenook.sharing.contact_groups.follow,
         inglenook.sharing.vault.follow,
