@@ -8,18 +8,18 @@ before anything is written, and the service fetches it and tries again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inglenook.environment import Randomness
 from inglenook.identity.instance import Instance
 from inglenook.kernel.conflicts import Outcome, detect
-from inglenook.kernel.errors import BadRequest, DomainError, InvalidParameter
+from inglenook.kernel.errors import BadRequest, DomainError, Forbidden, InvalidParameter
 from inglenook.kernel.revisions import normalise, parse, wire_to_chain
 from inglenook.replication.shapes import are_hexadecimal, is_file_id, is_id, wrong_member
-from inglenook.sharing import rights, tracking
+from inglenook.sharing import documents, rights, tracking
 from inglenook.sharing.documents import Sharing
-from inglenook.storage.documents.contract import Writer
+from inglenook.storage.documents.contract import Reader, Writer
 
 FILES = "io.cozy.files"
 
@@ -90,6 +90,18 @@ class Exchange:
     def came(self, rev: str) -> str:
         """The origin of a transaction that applies a revision received from this member."""
         return tracking.came_from(self.sharing.id, self.membership, rev)
+
+    def now_in(self, view: Reader) -> Exchange:
+        """The same exchange by what is stored now: a request may last long, and in the meantime its member may have
+        been revoked, his rights may have changed, the sharing may have ended. Raises Forbidden."""
+        document = view.get(documents.DOCTYPE, self.sharing.id)
+        if document is not None and document.rev == self.sharing.rev:
+            return self
+        sharing = documents.of_document(document) if document is not None else None
+        credentials = sharing.credentials_for(self.index) if sharing is not None else None
+        if sharing is None or credentials is None or credentials.xor_key != self.key:
+            raise Forbidden
+        return replace(self, sharing=sharing)
 
 
 def read_document(document: Body) -> Received:

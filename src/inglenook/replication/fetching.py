@@ -22,24 +22,26 @@ Body = dict[str, Any]
 T = TypeVar("T")
 
 
-async def with_parents(instance: Instance, ex: Exchange, apply: Callable[[Writer], T]) -> T:
-    """Apply something; a folder that is missing is fetched from the sender first."""
+async def with_parents(instance: Instance, ex: Exchange, apply: Callable[[Writer, Exchange], T]) -> T:
+    """Apply something; a folder that is missing is fetched from the sender first. Raises Forbidden when the sender is
+    no member any more."""
     for _ in range(3):
         try:
-            return await instance.store.write(apply)
+            return await instance.store.write(lambda tx: apply(tx, ex.now_in(tx)))
         except ParentMissing as missing:
             await _fetch_parents(instance, ex, missing.id)
     raise NotFound("This folder was not found")
 
 
 async def apply_folders(instance: Instance, ex: Exchange, documents: list[Received]) -> dict[str, DomainError]:
-    """Apply folders and removals, as many as can be; gives the errors of the others by id, in their order."""
-    outcome: BulkOutcome = await instance.store.write(lambda tx: apply_bulk(tx, ex, documents))
+    """Apply folders and removals, as many as can be; gives the errors of the others by id, in their order. Raises as
+    `with_parents`."""
+    outcome: BulkOutcome = await instance.store.write(lambda tx: apply_bulk(tx, ex.now_in(tx), documents))
     errors = outcome.errors
     for received, parent in outcome.missing:
         try:
             await _fetch_parents(instance, ex, parent)
-            again: BulkOutcome = await instance.store.write(lambda tx, r=received: apply_bulk(tx, ex, [r]))
+            again: BulkOutcome = await instance.store.write(lambda tx, r=received: apply_bulk(tx, ex.now_in(tx), [r]))
             errors |= again.errors
         except DomainError as failed:
             errors[received.id] = failed
@@ -64,8 +66,9 @@ async def _fetch_parents(instance: Instance, ex: Exchange, id: str) -> None:
         raise BadRequest("The folder lies too deep")
 
     def make(tx: Writer) -> None:
+        now = ex.now_in(tx)
         for folder_id, body in reversed(fetched):
-            recreate_folder(tx, ex, folder_id, body)
+            recreate_folder(tx, now, folder_id, body)
 
     await instance.store.write(make)
 

@@ -253,7 +253,10 @@ async def _apply_run(
             errors[at] = await _apply_one(instance, ex, run[0])
         return
     good = [pushed.received for pushed, error in zip(run, errors[at:], strict=False) if error is None]
-    failed = await apply_folders(instance, ex, good) if good else {}
+    try:
+        failed = await apply_folders(instance, ex, good) if good else {}
+    except DomainError as error:
+        failed = {received.id: error for received in good}
     for i, pushed in enumerate(run):
         errors[at + i] = errors[at + i] or failed.get(pushed.id)
 
@@ -261,10 +264,10 @@ async def _apply_run(
 async def _apply_one(instance: Instance, ex: Exchange, pushed: Pushed) -> DomainError | None:
     try:
         if pushed.is_file:
-            if not await with_parents(instance, ex, lambda tx: apply_file(tx, ex, pushed)) and pushed.content:
+            if not await with_parents(instance, ex, lambda tx, ex: apply_file(tx, ex, pushed)) and pushed.content:
                 await instance.contents.discard(pushed.content)
         else:
-            await instance.store.write(lambda tx: apply_documents(tx, ex, pushed.doctype, [pushed.received]))
+            await instance.store.write(lambda tx: apply_documents(tx, ex.now_in(tx), pushed.doctype, [pushed.received]))
     except DomainError as error:
         if pushed.content is not None:
             await instance.contents.discard(pushed.content)

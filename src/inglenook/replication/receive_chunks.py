@@ -112,7 +112,7 @@ async def assemble(instance: Instance, ex: Exchange, body: Body) -> PushResult:
         if content.content.sha256 != told.sha256 or content.content.md5 != md5_of(received):
             raise InvalidParameter("Invalid hash", parameter="md5sum")
 
-        def apply(tx: Writer) -> bool:
+        def apply(tx: Writer, ex: Exchange) -> bool:
             if apply_metadata(tx, ex, received):
                 return False
             apply_content(tx, ex, received, content)

@@ -90,7 +90,7 @@ async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Map
             except BadRequest as error:
                 first = first or error
     for doctype, received in others.items():
-        await instance.store.write(lambda tx, d=doctype, r=received: apply_documents(tx, ex, d, r))
+        await instance.store.write(lambda tx, d=doctype, r=received: apply_documents(tx, ex.now_in(tx), d, r))
     if files:
         for error in (await apply_folders(instance, ex, files)).values():
             first = first or error
@@ -106,11 +106,7 @@ async def file_metadata(instance: Instance, sharing: Sharing, index: int, id: st
         )
     received = read_file(document)
     ex = exchange(instance, sharing, index)
-
-    def apply(tx: Writer) -> bool:
-        return apply_metadata(tx, ex, received)
-
-    if await with_parents(instance, ex, apply):
+    if await with_parents(instance, ex, lambda tx, ex: apply_metadata(tx, ex, received)):
         return None
     key = instance.env.random.bytes(8).hex()
     kept = {"sharing": sharing.id, "member": index, "document": document}
@@ -135,7 +131,7 @@ async def file_content(
             raise InvalidParameter("Invalid hash", parameter="md5sum")
         if content.size != size:
             raise PreconditionFailed("Content length does not match", parameter="Content-Length")
-        await with_parents(instance, ex, lambda tx: apply_content(tx, ex, received, content))
+        await with_parents(instance, ex, lambda tx, ex: apply_content(tx, ex, received, content))
     except BaseException:
         await instance.contents.discard(content)
         raise

@@ -117,7 +117,7 @@ async def take_delegated(instance: Instance, sharing_id: str, caller: int, deleg
 
 def check_may_add(sharing: Sharing, caller: int, delegated: Delegated) -> None:
     """Whether a member may add these people (spec/04 §17.3). Raises Forbidden."""
-    if not sharing.owner or not (sharing.open_sharing or sharing.drive):
+    if not is_open_to(sharing, caller):
         raise Forbidden
     if not sharing.members[caller].read_only:
         return
@@ -128,6 +128,12 @@ def check_may_add(sharing: Sharing, caller: int, delegated: Delegated) -> None:
         raise Forbidden
 
 
+def is_open_to(sharing: Sharing, caller: int) -> bool:
+    """Whether a member has a say in who takes part; somebody may have been revoked while he asked."""
+    takes_part = sharing.members[caller].status == State.READY
+    return sharing.owner and takes_part and (sharing.open_sharing or sharing.drive)
+
+
 async def take_invitable(instance: Instance, sharing_id: str, caller: int, index: int, told: Member) -> dict[str, str]:
     """Somebody of a group that a member added can be reached now (spec/04 §17.7); gives the state of his invitation.
 
@@ -135,7 +141,7 @@ async def take_invitable(instance: Instance, sharing_id: str, caller: int, index
 
     def write(tx: Writer) -> tuple[dict[str, str], list[str]]:
         sharing = documents.load(tx, sharing_id)
-        if not sharing.owner or not (sharing.open_sharing or sharing.drive) or sharing.members[caller].read_only:
+        if not is_open_to(sharing, caller) or sharing.members[caller].read_only:
             raise Forbidden
         if not 0 < index < len(sharing.members):
             raise InvalidParameter("Invalid index", parameter="index")

@@ -17,6 +17,7 @@ from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
 from inglenook.kernel.errors import AuthError, BadRequest, Forbidden, NotFound
 from inglenook.kernel.jsonapi import MALFORMED
+from inglenook.kernel.members import State
 from inglenook.sharing import (
     answer,
     bodies,
@@ -77,7 +78,7 @@ async def take_request(sharing_id: str, request: Http, instance: Instance) -> An
 @post("/sharings/{sharing_id:str}/preview-url", opt={"guard": SECRET}, status_code=200)
 async def preview_url(sharing_id: str, request: Http, instance: Instance) -> Answer:
     """Where an invited person can look at what is shared, for his server's shortcut."""
-    state = bodies.decode(await read_body(request, BODY_LIMIT), State).state
+    state = bodies.decode(await read_body(request, BODY_LIMIT), Invitation).state
     if not state:
         raise BadRequest(MALFORMED)
 
@@ -87,7 +88,7 @@ async def preview_url(sharing_id: str, request: Http, instance: Instance) -> Ans
     return plain_json({"url": await instance.store.read(find)})
 
 
-class State(msgspec.Struct):
+class Invitation(msgspec.Struct):
     """The body of `preview-url`."""
 
     state: str = ""
@@ -238,6 +239,8 @@ async def take_public_key(sharing_id: str, request: Http, instance: Instance, ca
     def write(tx: Writer) -> None:
         sharing = documents.load(tx, sharing_id)
         sharing.require_owner()
+        if sharing.members[index].status != State.READY:  # revoked meanwhile
+            raise Forbidden
         organizations.take_key(tx, instance, sharing, index, sent)
 
     await instance.store.write(write)
