@@ -102,7 +102,8 @@ async def describe(sharing_id: str, request: Http, instance: Instance, caller: C
     text = attributes.get("description") or ""
     if not isinstance(text, str):
         raise BadRequest(jsonapi.MALFORMED)
-    await instance.store.write(lambda tx: description.change(tx, sharing_id, text))
+    now = instance.env.clock.timestamp()
+    await instance.store.write(lambda tx: description.change(tx, sharing_id, text, now))
     shown = await instance.store.scan(lambda view: reading.shown(view, documents.load(view, sharing_id)))
     return answer(jsonapi.document(shown))
 

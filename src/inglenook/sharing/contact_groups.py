@@ -78,7 +78,7 @@ def follow(tx: Writer, change: Change) -> None:
 def _follow_contact(tx: Writer, change: Change) -> None:
     before = contact_of(change.new.id, change.old.body) if change.old is not None else None
     after = contact_of(change.new.id, change.new.body) if not change.new.deleted else None
-    had, has = set(before.groups if before else ()), set(after.groups if after else ())
+    had, has = _groups_of(before), _groups_of(after)
     invitable = (
         before is not None
         and after is not None
@@ -99,6 +99,11 @@ def _follow_contact(tx: Writer, change: Change) -> None:
     for sharing_id in _sharings_with(tx, concerned):
         mark = f"{change.new.id}-{change.written.partition('-')[0]}"
         steps.queue(tx, 0.0, FOLLOW, sharing_id, 0, mark=mark, data=msgspec.to_builtins(data))
+
+
+def _groups_of(contact: Contact | None) -> set[str]:
+    """The groups that a contact counts in; one in the trash is in none (spec/07 §15.15)."""
+    return set() if contact is None or contact.trashed else set(contact.groups)
 
 
 def _sharings_with(view: Reader, groups: Iterable[str]) -> list[str]:
@@ -124,6 +129,7 @@ async def rename(instance: Instance, claim: Claim) -> Outcome:
         for group in sharing.groups:
             if group.id == claim.waiting.data["group"]:
                 group.name = name
+        sharing.touch(instance.env.clock.timestamp())
         documents.save(tx, sharing)
         members_list.queue(tx, instance, sharing)
 
@@ -157,22 +163,37 @@ def _on_owner(tx: Writer, instance: Instance, sharing_id: str, data: Followed) -
             member = sharing.members[at]
             member.email, member.instance = contact.email, members.normal_instance(contact.instance)
             invited += delegation.store_added(tx, instance, sharing, [at])
+    entered = _places(sharing, data.added, added_by=0) if contact is not None else []
+    left = _places(sharing, data.removed, added_by=0)
+    later = _enter(tx, instance, sharing, contact, entered, invited)
+    for group in left:
+        at = members.find_known_member(sharing, data.email, data.instance)
+        if at is not None:
+            revocation.take_out_of_group(tx, instance, sharing, group, at, rest=0.0)
+    if left and later:  # from a group that may write to one that may not, or back: another membership
+        _enter(tx, instance, documents.load(tx, sharing_id), contact, later, invited)
+    return invited
+
+
+def _enter(
+    tx: Writer, instance: Instance, sharing: Sharing, contact: Contact | None, groups: list[int], invited: list[str]
+) -> list[int]:
+    """Add a contact by its groups, and note the invitations; gives the groups by which it cannot come: the person is
+    in with other rights, or there is no room. Nobody is there to be told."""
     concerned: list[int] = []
-    for group in _places(sharing, data.added, added_by=0) if contact is not None else ():
+    refused: list[int] = []
+    for group in groups:
         new = people.member_of_contact(_known(contact), read_only=sharing.groups[group].read_only, group=group)
         try:
             added = members.add_member(sharing, new, instance.env.random, limit=max_members(instance))
         except BadRequest:
-            continue  # the person is in with other rights, or there is no room: nobody is there to be told
+            refused.append(group)
+            continue
         if added.state:
             concerned.append(added.index)
-    if data.added:
+    if len(refused) < len(groups):
         invited += delegation.store_added(tx, instance, sharing, concerned)
-    for group in _places(sharing, data.removed, added_by=0):
-        at = members.find_known_member(sharing, data.email, data.instance)
-        if at is not None:
-            revocation.take_out_of_group(tx, instance, sharing, group, at, rest=0.0)
-    return invited
+    return refused
 
 
 async def _on_recipient(instance: Instance, sharing: Sharing, data: Followed) -> None:

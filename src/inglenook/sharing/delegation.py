@@ -67,6 +67,7 @@ async def add(instance: Instance, sharing_id: str, invited: Sequence[Invited]) -
 def store_added(tx: Writer, instance: Instance, sharing: Sharing, concerned: Sequence[int]) -> list[str]:
     """Save a sharing to which people were added: their codes, their invitations, and the list for the others. Gives
     the steps of the invitations."""
+    sharing.touch(instance.env.clock.timestamp())
     if not sharing.active:
         sharing.active = True
         folder.add_root_reference(tx, sharing, Stamp(instance.env.clock.timestamp(), instance.url()))
@@ -298,6 +299,7 @@ def keep_delegated(
     for person in delegated.recipients:
         state = states.get(person.instance) or states.get(person.email)
         if not state:
+            _keep_unreachable(sharing, person)
             continue
         at = members.find_member(sharing, person)
         if at is None:
@@ -311,6 +313,19 @@ def keep_delegated(
             link = instance.url(f"/sharings/{sharing.id}/discovery", {"state": state})
             invitation_mail.queue(tx, instance, sharing, member, link)
     documents.save(tx, sharing)
+
+
+def _keep_unreachable(sharing: Sharing, person: Member) -> None:
+    """Remember who stands at the place of a member without any address: what his contact gets later concerns him
+    (spec/04 §17.7). The owner's list tells the place alone, and may have come first."""
+    if person.email or person.instance or not person.groups:
+        return
+    for member in sharing.members:
+        if member.status == State.MAIL_NOT_SENT and not (member.name or member.email or member.instance):
+            member.name, member.groups, member.only_in_groups = person.name, person.groups, person.only_in_groups
+            member.read_only = person.read_only
+            return
+    sharing.members.append(msgspec.structs.replace(person, status=State.MAIL_NOT_SENT))
 
 
 def _words(response: PeerResponse) -> str:

@@ -7,8 +7,8 @@ import msgspec
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest
 from inglenook.kernel.members import State
-from inglenook.sharing import attempts, bodies, documents, links, steps
-from inglenook.sharing.documents import Sharing
+from inglenook.sharing import attempts, bodies, documents, invitations, links, members_list, steps
+from inglenook.sharing.documents import ORGANIZATIONS, Sharing
 from inglenook.sharing.steps import Claim, Outcome
 from inglenook.storage.documents.contract import Writer
 
@@ -32,9 +32,9 @@ def parse(body: bytes) -> str:
     return text
 
 
-def change(tx: Writer, sharing_id: str, text: str) -> Sharing:
-    """Set the description, and the title of a drive; the owner's server tells the others. On a recipient it stays
-    with him. Raises DocumentNotFound."""
+def change(tx: Writer, sharing_id: str, text: str, now: str) -> Sharing:
+    """Set the description, and the title of a drive; the owner's server tells the others, those who have not answered
+    yet included. On a recipient it stays with him. Raises DocumentNotFound."""
     sharing = documents.load(tx, sharing_id)
     if sharing.description == text and not sharing.drive:
         return sharing
@@ -44,20 +44,23 @@ def change(tx: Writer, sharing_id: str, text: str) -> Sharing:
         sharing.rules = [
             msgspec.structs.replace(rule, title=text) if rule is root and text else rule for rule in sharing.rules
         ]
+    sharing.touch(now)
     documents.save(tx, sharing)
     if sharing.owner:
         for index, member in enumerate(sharing.members):
-            if member.status == State.READY and member.instance:
+            if index and members_list.is_concerned(member):
                 steps.queue(tx, 0.0, STEP, sharing.id, index, instance=member.instance)
     return sharing
 
 
 async def tell(instance: Instance, claim: Claim) -> Outcome:
-    """Send the description to one member."""
+    """Send the description to one member: by itself, or with the request again when that waits for its answer."""
     index = claim.waiting.member
     sharing = await instance.store.read(lambda view: documents.get(view, claim.waiting.sharing))
-    if sharing is None or not sharing.owner or sharing.members[index].status != State.READY:
+    if sharing is None or not sharing.owner or not members_list.is_concerned(sharing.members[index]):
         return Outcome.DONE
+    if sharing.members[index].status != State.READY:
+        return await _repeat_request(instance, sharing, index)
     response = await instance.peers.authorized(
         links.peer_link(instance, sharing, index),
         "PUT",
@@ -66,6 +69,18 @@ async def tell(instance: Instance, claim: Claim) -> Outcome:
         body=msgspec.json.encode({"description": sharing.description}),
     )
     return attempts.judge(response.status)
+
+
+async def _repeat_request(instance: Instance, sharing: Sharing, index: int) -> Outcome:
+    """Send the request as it is now. Without `shortcut` it renews neither the shortcut nor what tells of it."""
+    if sharing.rules[0].doctype == ORGANIZATIONS:
+        return Outcome.DONE  # an invitation to one leaves by mail alone
+    outcome = attempts.judge(await invitations.put_request(instance, sharing, index, {}))
+    if outcome is not Outcome.REFUSED:
+        return outcome
+    current = await instance.store.read(lambda view: documents.get(view, sharing.id))
+    accepted = current is not None and current.members[index].status == State.READY
+    return Outcome.AGAIN if accepted else Outcome.REFUSED
 
 
 LINE = steps.Step(

@@ -205,6 +205,12 @@ class Sharing(msgspec.Struct, kw_only=True, omit_defaults=True):
         """The rule of a shared password organization."""
         return next((rule for rule in self.rules if rule.doctype == ORGANIZATIONS and not rule.local), None)
 
+    def touch(self, now: str) -> None:
+        """Note when its people, their rights or its description were changed (spec/04 §30.17). After a move, the date
+        goes on telling when that was: what the former server vouches for ends a week later (§20.3)."""
+        if not self.moved_from:
+            self.updated_at = now
+
     def require_owner(self) -> None:
         """Refuse what only the owner's document can do. Raises BadRequest."""
         if not self.owner or len(self.credentials) != len(self.members) - 1:

@@ -57,7 +57,9 @@ async def tell(instance: Instance, claim: Claim) -> Outcome:
     sharing, code = await instance.store.read(read)
     if sharing is None or not sharing.owner or not is_concerned(sharing.members[index]):
         return Outcome.DONE
-    path, body = f"/sharings/{sharing.id}/recipients", msgspec.json.encode(list_of(sharing))
+    with_groups = instance.peers.speaks(sharing.members[index].instance, "status")
+    listed = list_of(sharing, with_groups=with_groups)
+    path, body = f"/sharings/{sharing.id}/recipients", msgspec.json.encode(listed)
     if sharing.members[index].status == State.READY:
         link = links.peer_link(instance, sharing, index)
         response = await instance.peers.authorized(link, "PUT", path, headers=HEADERS, body=body)
@@ -70,12 +72,16 @@ async def tell(instance: Instance, claim: Claim) -> Outcome:
     return attempts.judge(response.status)
 
 
-def list_of(sharing: Sharing) -> Body:
-    """The list on the wire: a bare array of members and one of groups (spec/04 trap 18)."""
-    shown = [
+def list_of(sharing: Sharing, *, with_groups: bool = False) -> Body:
+    """The list on the wire: a bare array of members and one of groups (spec/04 trap 18). A server of the same make
+    is also told through which groups each of them comes (spec/04 §30.9)."""
+    shown: list[Body] = [
         {name: body[name] for name in ("status", "public_name", "email", "read_only") if name in body}
         for body in map(documents.member_body, sharing.members)
     ]
+    if with_groups:
+        for body, member in zip(shown, sharing.members, strict=True):
+            body |= {"groups": member.groups, "only_in_groups": member.only_in_groups}
     return {"data": shown, "included": [documents.group_body(group) for group in sharing.groups]}
 
 
@@ -120,9 +126,12 @@ def take(tx: Writer, sharing_id: str, listed: Listed) -> None:
             sharing.members.append(Member(status=told.status))
         member = sharing.members[at]
         if told.email and told.email != member.email:
-            member.name = address_book.name_of_email(tx, told.email) or member.name
+            another = "" if member.email else member.name
+            member.name = address_book.name_of_email(tx, told.email) or another
         member.status, member.public_name = told.status, told.public_name
         member.email, member.read_only = told.email, told.read_only
+        if "groups" in listed.data[at]:
+            member.groups, member.only_in_groups = told.groups, told.only_in_groups
     sharing.groups = [documents.parse_group(group) for group in listed.included or ()]
     documents.save(tx, sharing)
 

@@ -182,7 +182,8 @@ async def take_description(sharing_id: str, request: Http, instance: Instance, c
     if not forms.content_type(request).endswith("json"):
         raise BadRequest(description.NOT_JSON)
     text = description.parse(await read_body(request, BODY_LIMIT))
-    await instance.store.write(lambda tx: description.change(tx, sharing_id, text))
+    now = instance.env.clock.timestamp()
+    await instance.store.write(lambda tx: description.change(tx, sharing_id, text, now))
     return no_content()
 
 

@@ -91,6 +91,7 @@ def _prepare(tx: Writer, instance: Instance, sharing_id: str, index: int, read_o
     if member.status in WAITING:
         member.read_only = read_only
         member.asked_at = ""
+        sharing.touch(instance.env.clock.timestamp())
         documents.save(tx, sharing)
         members_list.queue(tx, instance, sharing)
         return None
@@ -123,6 +124,7 @@ def _agreed(tx: Writer, instance: Instance, sharing_id: str, index: int, client_
     credentials.inbound_client_id, credentials.next_client_id = client_id, ""
     member.read_only = read_only
     member.asked_at = ""
+    sharing.touch(instance.env.clock.timestamp())
     documents.save(tx, sharing)
     members_list.queue(tx, instance, sharing)
 

@@ -171,6 +171,7 @@ def revoke_group(tx: Writer, instance: Instance, sharing: Sharing, group: int) -
         if members.leave_group(member, group):
             _revoke(tx, ending, sharing, index, tell=True)
     sharing.groups[group].revoked = True
+    sharing.touch(ending.now)
     _go_on_without(tx, instance, ending, sharing)
 
 
@@ -182,6 +183,7 @@ def take_out_of_group(
     if members.leave_group(sharing.members[index], group):
         revoke_member(tx, instance, sharing, index, rest=rest)
     else:
+        sharing.touch(instance.env.clock.timestamp())
         documents.save(tx, sharing)
         members_list.queue(tx, instance, sharing)
 
@@ -199,6 +201,7 @@ def _revoke(tx: Writer, ending: Ending, sharing: Sharing, index: int, *, tell: b
     preview.forget_interact_code(tx, sharing, index)
     organizations.remove_member(tx, sharing, index)
     member.status = next_state(member.status, Event.REVOKED)
+    sharing.touch(ending.now)
     sharing.credentials[index - 1] = Credentials()
     steps.forget(tx, sharing.id, invitations.STEP, members_list.STEP, description.STEP, member=index)
     tracking.forget_member(tx, sharing.id, index)
@@ -277,6 +280,7 @@ def _forget_owner(tx: Writer, ending: Ending, sharing: Sharing) -> None:
         if credentials.inbound_client_id:
             clients.delete_client(tx, credentials.inbound_client_id)
     sharing.credentials = []
+    sharing.touch(ending.now)
     sharing.active = False
     sharing.initial_sync = False
     sharing.initial_number_of_files_to_sync = 0

@@ -34,13 +34,13 @@ def follow(tx: Writer, change: Change) -> None:
             if after.trashed or Lineage(tx).in_trash(after):
                 stop_here(tx, Ending(_moment(after), in_trash=True), sharing_id)
         elif after.name != before.name:
-            _renamed(tx, sharing_id, after.name)
+            _renamed(tx, sharing_id, after)
 
 
-def _renamed(tx: Writer, sharing_id: str, name: str) -> None:
+def _renamed(tx: Writer, sharing_id: str, item: Item) -> None:
     sharing = documents.get(tx, sharing_id)
     if sharing is not None and sharing.active:
-        description.change(tx, sharing_id, name)
+        description.change(tx, sharing_id, item.name, _moment(item))
 
 
 def _destroyed(tx: Writer, item: Item, sharing_id: str) -> None:
