@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
+
+from inglenook.replication.chunking import chunks_of
 
 from .conftest import NewPerson
 from .fake_peer import FILES, Body, FakePeer, history, make_id, revision, xor
@@ -150,6 +153,35 @@ def test_a_content_that_is_held_already_does_not_travel(visit: Visit) -> None:
     # the name of a content is believed only for a document that announces the same
     lie = peer.file(deal, "lie.bin", b"something else")
     assert outcomes(push(visit, frame(lie, sha256=name))) == ["want_content"]
+
+
+def pieces_of(content: bytes) -> list[tuple[int, str]]:
+    """The pieces of a content, as a server cuts it."""
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield content
+
+    return [(chunk.length, chunk.sha256) for chunk in asyncio.run(chunks_of(whole()))]
+
+
+def test_of_a_file_that_is_not_shared_no_piece_is_known(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    secret = b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(50_000))
+    private = bob.upload("secret.bin", secret)
+    document = {**peer.file(deal, "secret.bin", secret), "_id": private}
+    told = {"document": document, "sha256": hashlib.sha256(secret).hexdigest(), "chunks": pieces_of(secret)}
+    assert offer(visit, document, content=secret + b"more")[0]["answer"] == "want_content"
+    asked = peer.send(deal, "POST", "/_batch/chunks", {**told, "sha256": "0" * 64})
+    assert asked.status_code == 404
+    assert told["sha256"] not in asked.text
+
+    shared = peer.file(deal, "shared.bin", b"y" * len(secret))
+    peer.send_file(deal, shared, b"y" * len(secret))
+    changed = {**peer.file(deal, "shared.bin", secret), **history(shared["_rev"], revision(2, "shared"))}
+    head = json.dumps({**told, "document": changed, "base": told["sha256"], "lacking": []}).encode()
+    body = len(head).to_bytes(4, "big") + head
+    assert peer.send(deal, "POST", "/_batch/assemble", content=body, kind=PUSH).status_code == 404
+    assert bob.read(shared["_id"]) == b"y" * len(secret)
 
 
 def test_one_document_that_fails_stops_no_other(visit: Visit) -> None:

@@ -84,7 +84,7 @@ def wanted(view: Reader, ex: Exchange, item: Offered, coming: set[str]) -> Offer
     if held(view, item.sha256, item.size) is not None:
         return OfferAnswer(item.id, "want_metadata")
     speaks_chunks = "chunks" in extensions.spoken(ex.instance.env.config)
-    if speaks_chunks and worth_chunks(view, item.id, item.size):
+    if speaks_chunks and worth_chunks(view, ex, item.id, item.size):
         return OfferAnswer(item.id, "want_chunks")
     return OfferAnswer(item.id, "want_content")
 

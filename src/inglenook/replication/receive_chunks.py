@@ -17,7 +17,6 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from inglenook.files import tree
 from inglenook.files.documents import FILES
 from inglenook.files.quota import check_room, quota_of
 from inglenook.identity.instance import Instance
@@ -28,6 +27,7 @@ from inglenook.replication.exchange import Exchange, md5_of, read_file
 from inglenook.replication.fetching import with_parents
 from inglenook.replication.frames import MAX_HEAD, Assembly, ChunkList, Lacking, PushResult, failure_of
 from inglenook.replication.receive_files import apply_content, apply_metadata
+from inglenook.sharing import tracking
 from inglenook.storage.documents.contract import Content, Reader, Writer
 
 SMALLEST = 1024 * 1024
@@ -57,17 +57,22 @@ _assembling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 _pieces: OrderedDict[str, list[Chunk]] = OrderedDict()
 
 
-def worth_chunks(view: Reader, id: str, size: int) -> bool:
+def worth_chunks(view: Reader, ex: Exchange, id: str, size: int) -> bool:
     """Whether a file has a version here that is worth looking at for pieces of a content of this size."""
-    item = tree.get(view, id)
-    content = view.content(FILES, id) if item is not None else None
+    content = base_of(view, ex, id)
     return content is not None and min(content.size, size) >= SMALLEST
+
+
+def base_of(view: Reader, ex: Exchange, id: str) -> Content | None:
+    """The content of a file of the sharing; of any other file a member must learn nothing."""
+    shared = tracking.load(view, FILES, id)
+    return view.content(FILES, id) if shared.live(ex.sharing.id) else None
 
 
 async def lacking(instance: Instance, ex: Exchange, listed: ChunkList) -> Lacking:
     """Which pieces of a content are not here. Raises BadRequest, NotFound when there is no older version."""
     received = read_file(listed.document)
-    base = await instance.store.read(lambda view: view.content(FILES, received.id))
+    base = await instance.store.read(lambda view: base_of(view, ex, received.id))
     if base is None:
         raise NotFound("There is no older version of this file")
     with suppress(TimeoutError):  # one that has just broken off leaves its beginning
@@ -94,8 +99,8 @@ async def assemble(instance: Instance, ex: Exchange, body: Body) -> PushResult:
     if size != sum(length for length, _ in told.chunks) or any(length < 0 for length, _ in told.chunks):
         raise InvalidParameter("Content length does not match", parameter="Content-Length")
     await instance.store.read(lambda view: check_room(view, quota_of(instance), size))
-    base = await instance.store.read(lambda view: view.known_content(told.base))
-    if base is None:
+    base = await instance.store.read(lambda view: base_of(view, ex, received.id))
+    if base is None or base.sha256 != told.base:
         raise NotFound("There is no older version of this file")
     here = await _here(instance, base, await _beginning(instance, ex, told), told.chunks)
     lacking = set(told.lacking)
