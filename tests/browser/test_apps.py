@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 from tests.api.apps_workshop import FILES, install, write_app
 from tests.servers import RunningServer
 
@@ -27,21 +26,6 @@ cozy.client.fetchJSON('GET', '/files/io.cozy.files.root-dir')
 navigator.serviceWorker.register('/sw.js').then(() => navigator.serviceWorker.ready)
   .then(worker => { document.title = worker.scope })
 """
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    running = RunningServer(tmp_path / "data").start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def test_an_app_works_under_its_policy_and_is_shown_at_home(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from tests.api.apps_workshop import install, write_app
 from tests.servers import Person, RunningServer
 
@@ -70,13 +70,6 @@ ROUTES = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    running = RunningServer(tmp_path_factory.mktemp("data")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def alice(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """Somebody with an app that has the rights of Drive."""
     person = server.add("alice", passphrase="cozy")
@@ -84,14 +77,6 @@ def alice(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Pe
     folder = write_app(tmp_path_factory.mktemp("drive"), files=files, slug="drive", permissions=RULES, routes=ROUTES)
     install(person, folder, "drive")
     return person
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

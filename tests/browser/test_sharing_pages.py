@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from tests.api.sharing_town import contact, folder, member, people, rule, share, short_code, state_of
 from tests.servers import Person, RunningServer
 
@@ -56,14 +56,6 @@ def pair(request: pytest.FixtureRequest, servers: tuple[RunningServer, RunningSe
         here.add(f"alice-{locale}", passphrase="cozy", locale=locale, public_name="Alice"),
         there.add(f"bob-{locale}", passphrase="cozy", locale=locale, public_name="Bob"),
     )
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass

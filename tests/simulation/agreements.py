@@ -127,7 +127,8 @@ class Agreements:
         index = index_of(stored, guest)
         if index is None:
             return True
-        if stored.members[index].status in ("ready", "revoked"):
+        status = stored.members[index].status
+        if status == "revoked" or (status == "ready" and await self.takes_part(agreement, guest)):
             return True
         try:
             await answer.accept(await guest.instance(), agreement.id, stored.credentials[index - 1].state)
@@ -136,6 +137,12 @@ class Agreements:
             return False
         self.deeds.tell(f"{guest.name} accepts {agreement.id}")
         return True
+
+    async def takes_part(self, agreement: Agreement, guest: Server) -> bool:
+        """Whether a guest knows that the owner has taken the answer: when it was lost, it is given again."""
+        instance = await guest.instance()
+        sharing = await instance.store.read(lambda view: documents.get(view, agreement.id))
+        return sharing is None or sharing.active
 
     async def stored(self, agreement: Agreement) -> Sharing:
         """The sharing as its owner has it."""
