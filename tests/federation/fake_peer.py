@@ -91,13 +91,14 @@ class Call:
 
 @dataclass
 class Reply:
-    """What is answered. `raw` is sent as it is; `headers` come on top."""
+    """What is answered. `raw` is sent as it is; `headers` come on top. After a `cut` the connection is closed."""
 
     status: int
     body: Any = None
     kind: str = JSON
     headers: dict[str, str] = field(default_factory=dict[str, str])
     raw: bytes | None = None
+    cut: bool = False
 
     @property
     def content(self) -> bytes:
@@ -713,6 +714,9 @@ class FakePeer:
                 )
                 reply = peer.answer(call)
                 peer.calls.append(call)
+                self.close_connection = self.close_connection or reply.cut
+                if reply.cut and not reply.headers:  # not a word
+                    return
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": reply.kind, **reply.headers}.items():
                     self.send_header(name, value)

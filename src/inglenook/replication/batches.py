@@ -7,13 +7,14 @@ a line for each document: one that is refused is written down and stops no other
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
 
-from inglenook.kernel.errors import NotFound
+from inglenook.kernel.errors import NotFound, UpstreamFailed
 from inglenook.kernel.xor import xor_id
 from inglenook.peers.errors import PeerGarbage
 from inglenook.peers.peers import TRANSFER, PeerResponse
@@ -36,6 +37,9 @@ PUSH_BYTES = 1024 * 1024
 """Bytes of contents in one push, unless it has but a few items."""
 
 FEW = 8
+
+MOST_CUTS = 3
+"""Batches in a row that fail beside a server that answers otherwise, until the plain protocol takes their place."""
 
 MOST_PUSH_BYTES = 8 * 1024 * 1024
 """Bytes of contents in one push of a few items, unless a single one is larger."""
@@ -178,8 +182,9 @@ class Batches:
         """Offer a batch; gives what is wanted of it, and what has to go by itself."""
         line = self._line
         asked = [item for item in items if not item.removed]
-        response = await self._post("offer", frames.lines(offered(item) for item in asked), frames.OFFER)
-        answers = decoded_lines(response, OfferAnswer, len(asked))
+        async with self._whole():
+            response = await self._post("offer", frames.lines(offered(item) for item in asked), frames.OFFER)
+            answers = decoded_lines(response, OfferAnswer, len(asked))
         given = {id(item): answer for item, answer in zip(asked, answers, strict=True)}
         wanted: list[Item] = []
         known: list[str] = []
@@ -219,8 +224,10 @@ class Batches:
         body: Body = lambda: self._frames(items, sent)  # noqa: E731
         if sum(item.size for item in items) <= UNASKED_BYTES:
             body = b"".join([piece async for piece in self._frames(items, sent)])
-        response = await self._post("push", body, frames.PUSH)
-        results = decoded_lines(response, PushResult, len(sent))
+        async with self._whole():
+            response = await self._post("push", body, frames.PUSH)
+            results = decoded_lines(response, PushResult, len(sent))
+        line.cuts = 0
         done: list[Item] = []
         wanting: list[Item] = []
         for item, result in zip(sent, results, strict=True):
@@ -263,6 +270,19 @@ class Batches:
                     yield piece
         if held:
             yield b"".join(held)
+
+    @asynccontextmanager
+    async def _whole(self) -> AsyncGenerator[None]:
+        """An exchange that is of use as a whole alone. A server that cuts it again and again, and answers otherwise, is
+        one that cannot do batches: it gets what there is in the plain protocol. Raises UpstreamFailed, Refused."""
+        try:
+            yield
+        except UpstreamFailed as trouble:
+            self._line.cuts += 1
+            if self._line.cuts < MOST_CUTS or not await self._line.answers_otherwise(trouble):
+                raise
+            self._refused = True
+            raise Refused(trouble.detail) from trouble
 
     async def _post(self, what: str, body: Body, kind: str) -> PeerResponse:
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -29,6 +30,11 @@ UNKNOWN = frozenset({401, 403, 404})
 
 MOVED = 410
 
+OF_THE_SERVER = (PeerCircuitOpen, PeerRefusedTokens)
+"""Troubles that have nothing to do with the document whose turn it was."""
+
+T = TypeVar("T")
+
 SHUT_TIMES, SHUT_SECONDS = 3, 24 * 3600.0
 """So often in a row, and for so long, a server must answer like this until it is believed (spec/08 §10.5): one that is
 being repaired may do so for a while."""
@@ -43,15 +49,22 @@ class Replaced(Ended):
 
 
 class Refused(DomainError):
-    """The member's server has refused one document; it is tried again later."""
+    """The member's server has refused one document; it is tried again later. `status` is what was answered; 0 when it
+    was nothing, or no answer at all, by a server that answers otherwise."""
 
-    def __init__(self, response: PeerResponse) -> None:
-        super().__init__(f"refused with {response.status}: {reason(response)}")
-        self.status = response.status
+    def __init__(self, why: str, status: int = 0) -> None:
+        super().__init__(why)
+        self.status = status
+
+    @classmethod
+    def by(cls, response: PeerResponse) -> Refused:
+        """What an answer says."""
+        return cls(f"refused with {response.status}: {reason(response)}", response.status)
 
 
 class Line:
-    """Calls to one member. `kind` is that of the records of what the member has refused."""
+    """Calls to one member. `kind` is that of the records of what the member has refused, `cuts` counts the batches in a
+    row that were not answered as a whole."""
 
     def __init__(self, instance: Instance, sharing_id: str, index: int) -> None:
         self.instance = instance
@@ -60,8 +73,10 @@ class Line:
         self.kind = tracking.retry_kind(sharing_id, index)
         self.state = LinkState()
         self.log = log.bind(instance=instance.domain, sharing=sharing_id, member=index)
+        self.cuts = 0
         self._link: PeerLink | None = None
         self._membership = ""
+        self._knocking = asyncio.Lock()
 
     @property
     def link(self) -> PeerLink:
@@ -134,12 +149,36 @@ class Line:
         if response.status in UNREACHABLE:
             raise UpstreamFailed(f"the server of the member answered {response.status}")
         if response.status >= 400:
-            raise Refused(response)
+            raise Refused.by(response)
         return response
 
     async def knock(self) -> None:
         """Ask one small thing alone: a circuit lets one request try, and refuses those beside it."""
         await self.sharing()
+        await self._ask_nothing()
+
+    async def about_one(self, exchange: Awaitable[T]) -> T:
+        """An exchange about a certain document. When it fails although the server answers another request, the document
+        is what the server fails at: that stops no other. Raises Refused, UpstreamFailed."""
+        try:
+            return await exchange
+        except UpstreamFailed as trouble:
+            if not await self.answers_otherwise(trouble):
+                raise
+            raise Refused(trouble.detail) from trouble
+
+    async def answers_otherwise(self, trouble: UpstreamFailed) -> bool:
+        """Whether the server that has just failed at something answers a small request."""
+        if isinstance(trouble, (*OF_THE_SERVER, PeerBusy)):
+            return False
+        async with self._knocking:
+            try:
+                await self._ask_nothing()
+            except UpstreamFailed:
+                return False
+            return True
+
+    async def _ask_nothing(self) -> None:
         with suppress(Refused):
             await self.call("POST", "/_revs_diff", {})
 

@@ -18,7 +18,8 @@ not know what to do with a removal that comes earlier (spec/05 §23)."""
 class Progress:
     """How far a run is: `cursor` is read, `open` is on its way (document → place in the feed), `again` has changed
     since. `fresh` is how far the newest changes were read while older ones still wait; 0 when none do.
-    `sent` are the revisions of documents behind the cursor that the member has already, `brought` the moments (of the
+    `sent` are the revisions of documents behind the cursor that need not be sent: the member has them already, or they
+    are written down. `suspects` are documents at which the member's server has failed, `brought` the moments (of the
     monotonic clock, in seconds) at which it took the contents of late."""
 
     cursor: int
@@ -26,6 +27,7 @@ class Progress:
     again: set[str] = field(default_factory=set[str])
     fresh: int = 0
     sent: dict[str, str] = field(default_factory=dict[str, str])
+    suspects: dict[str, Suspect] = field(default_factory=dict[str, "Suspect"])
     brought: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
@@ -39,9 +41,24 @@ class Progress:
             del self.brought[old]
         self.brought[key] = now
 
+    def suspect(self, key: str, rev: str, why: str) -> None:
+        """The member's server has failed at this document, or at this moment."""
+        before = self.suspects.get(key)
+        times = before.times if before is not None and before.rev == rev else 0
+        self.suspects[key] = Suspect(rev, why, times + 1)
+
     def settling(self, keys: Iterable[str], now: float) -> float:
         """The seconds until the member's server surely knows of these files that they are shared."""
         return max((self.brought[key] + SETTLING - now for key in keys if key in self.brought), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A document that was on its way when the member's server failed; `rev` is what was sent, `why` what happened."""
+
+    rev: str
+    why: str
+    times: int
 
 
 class OnTheWay:

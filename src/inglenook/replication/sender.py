@@ -24,7 +24,7 @@ from inglenook.replication import batches, outbox
 from inglenook.replication.batches import Batches, items_of, settle_removals
 from inglenook.replication.line import Ended, Line, Refused, Replaced, decoded
 from inglenook.replication.outbox import Change, FileToSend, Page
-from inglenook.replication.progress import OnTheWay, Progress
+from inglenook.replication.progress import OnTheWay, Progress, Suspect
 from inglenook.replication.uploads import LARGE, Uploads, key_of, read_one
 from inglenook.sharing import documents, revocation, rights, tracking
 from inglenook.sharing.documents import Sharing
@@ -38,6 +38,9 @@ BATCH_PAGE = 100
 """Changes read at a time for batches: reading more would keep others waiting."""
 
 BATCH_WINDOW = 512
+OFTEN = 2
+"""So often must the server fail while a document is on its way, until it is set aside."""
+
 NEWEST = 32
 """Of the newest changes, so many go at a time past what waits."""
 
@@ -51,6 +54,7 @@ class Sender:
         self.index = index
         self.line = Line(instance, sharing_id, index)
         self._sent: dict[str, str] = {}
+        self._suspects: dict[str, Suspect] = {}
         self._begin(0)
         self._woken = asyncio.Event()
         self._recovered = asyncio.Event()
@@ -60,7 +64,7 @@ class Sender:
 
     def _begin(self, since: int) -> None:
         """Start anew at a place in the feed."""
-        self.progress = Progress(since, sent=self._sent)
+        self.progress = Progress(since, sent=self._sent, suspects=self._suspects)
         self.on_the_way = OnTheWay(self.wake)
         self.uploads = Uploads(self.line, self.progress, self.on_the_way)
         self.batches = Batches(self.line, self.progress, self.on_the_way, self.uploads)
@@ -93,6 +97,7 @@ class Sender:
                         await self.line.knock()
                         self.line.succeeded()
                         await self.line.keep_state()
+                        await self._set_suspects_aside()
                     await self._follow()
                     failures = 0
                 except UpstreamFailed as trouble:
@@ -141,6 +146,14 @@ class Sender:
         if self.batches.possible:
             return self.batches.running < batches.AT_ONCE and len(self.progress.open) < BATCH_WINDOW
         return len(self.progress.open) < WINDOW
+
+    async def _set_suspects_aside(self) -> None:
+        """The server answers, but has failed at the same documents again and again: they go by themselves, later."""
+        for key, suspect in list(self._suspects.items()):
+            if suspect.times >= OFTEN:
+                del self._suspects[key]
+                self._sent[key] = suspect.rev
+                await self.line.write_down(key, suspect.why)
 
     async def _call_first(self) -> None:
         """After a start, call each server once: it learns that we are back, and we what it can do."""
@@ -295,7 +308,7 @@ class Sender:
         told = set(map(id, listed))
         wanted = [change for change in missing if id(change) not in told]
         try:
-            await self._send_bulk(sharing, missing)
+            await self._send_bulk_again_when_cut(sharing, missing)
         except Refused as refusal:
             if len(missing) == len(wanted) == 1:
                 await self.line.write_down(tracking_id(wanted[0]), refusal.detail, refusal.status)
@@ -315,15 +328,25 @@ class Sender:
         for change in changes:
             asked.setdefault(wire_key(change), []).append(change.rev)
         try:
-            missing = decoded(await self.line.call("POST", "/_revs_diff", asked))
+            missing = decoded(await self.line.about_one(self.line.call("POST", "/_revs_diff", asked)))
         except Refused:
             return list(changes)  # sending them tells why, for each of them
         if not isinstance(missing, dict):
             return list(changes)
         return [c for c in changes if (c.removed and c.doctype == outbox.FILES) or is_missing(missing, c)]
 
+    async def _send_bulk_again_when_cut(self, sharing: Sharing, changes: Sequence[Change]) -> None:
+        """Send a bulk; once more when it was cut, for which what is in it need not be the reason. Raises Refused."""
+        try:
+            await self._send_bulk(sharing, changes)
+        except Refused as refusal:
+            if refusal.status:
+                raise
+            await self._send_bulk(sharing, changes)
+
     async def _send_bulk(self, sharing: Sharing, changes: Sequence[Change]) -> None:
-        await self.line.call("POST", "/_bulk_docs", outbox.by_doctype(outbox.in_order(changes)), seconds=60.0)
+        body = outbox.by_doctype(outbox.in_order(changes))
+        await self.line.about_one(self.line.call("POST", "/_bulk_docs", body, seconds=60.0))
         self.line.succeeded()
         gone = [change for change in changes if change.removed and change.doctype == outbox.FILES]
         if gone and not sharing.owner:
@@ -420,11 +443,13 @@ class Sender:
     async def _caught_up(self, sharing: Sharing) -> None:
         """Everything is with the member: the first copy is over, and that is said (spec/05 §8.2 step 6)."""
         self._sent.clear()
+        self._suspects.clear()
         if self.line.state.phase == "steady":
             return
         if sharing.owner and sharing.files_rule() is not None:
             with suppress(Refused):
-                await self.line.send("DELETE", "/initial", None, {}, timeout=10.0, refresh=False)
+                end = self.line.send("DELETE", "/initial", None, {}, timeout=10.0, refresh=False)
+                await self.line.about_one(end)
         await self._set_phase("steady")
 
     async def _set_phase(self, phase: str) -> None:

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
-from inglenook.kernel.errors import NotFound
-from inglenook.peers.peers import TRANSFER
+from inglenook.kernel.errors import NotFound, UpstreamFailed
+from inglenook.peers.peers import TRANSFER, Limits
 from inglenook.replication import outbox
-from inglenook.replication.line import Line, Refused, decoded
+from inglenook.replication.line import OF_THE_SERVER, Line, Refused, decoded
 from inglenook.replication.outbox import FileToSend
 from inglenook.replication.progress import OnTheWay, Progress
 from inglenook.replication.send_chunks import send_in_chunks
@@ -25,6 +25,8 @@ AT_ONCE = 16
 LARGE = 4 * 1024 * 1024
 LARGE_AT_ONCE = 2
 SMALL_TRANSFER = 60.0
+SLOWEST = 16 * 1024
+"""Bytes in a second that a small transfer must make beyond its first minute."""
 
 
 class Uploads:
@@ -53,8 +55,7 @@ class Uploads:
             while True:
                 lane = self._large if file.content is not None and file.content.size > LARGE else self._small
                 async with lane:
-                    if not (in_chunks and await self._in_chunks(file)):
-                        await self._upload(file)
+                    await self._line.about_one(self._send(file, in_chunks=in_chunks))
                 if key not in progress.again:
                     break
                 progress.again.discard(key)
@@ -66,7 +67,16 @@ class Uploads:
         except Refused as refusal:
             await self._line.write_down(key, refusal.detail, refusal.status)
             progress.again.discard(key)
+        except UpstreamFailed as trouble:
+            if not isinstance(trouble, OF_THE_SERVER):
+                progress.suspect(key, file.rev, trouble.detail)
+            raise
+        progress.suspects.pop(key, None)
         del progress.open[key]
+
+    async def _send(self, file: FileToSend, *, in_chunks: bool) -> None:
+        if not (in_chunks and await self._in_chunks(file)):
+            await self._upload(file)
 
     async def _in_chunks(self, file: FileToSend) -> bool:
         """Send a file in pieces; False when it has to go as a whole. Raises UpstreamFailed."""
@@ -90,7 +100,7 @@ class Uploads:
         answer = decoded(response)
         upload_key = answer.get("key") if isinstance(answer, dict) else None
         if not isinstance(upload_key, str) or file.content is None:
-            raise Refused(response)
+            raise Refused.by(response)
         body = await self._body_of(file.content)
         if body is None:
             return
@@ -99,7 +109,7 @@ class Uploads:
             f"/io.cozy.files/{quote(upload_key, safe='')}?from={sender}",
             body,
             {"Content-Type": file.mime or "application/octet-stream"},
-            timeout=TRANSFER if file.content.size > LARGE else SMALL_TRANSFER,
+            timeout=limits_of(file.content.size),
             refresh=False,
         )
         self._progress.note_brought(f"{outbox.FILES}/{file.id}", line.instance.env.clock.monotonic())
@@ -111,6 +121,11 @@ class Uploads:
         if content.size > INLINE_BYTES:
             return lambda: instance.contents.read(content)
         return await instance.store.read(lambda view: view.content_bytes(content.sha256))
+
+
+def limits_of(size: int) -> Limits:
+    """How long the transfer of a content may take: a small one has a bound, since it holds up the small exchanges."""
+    return TRANSFER if size > LARGE else Limits(total=SMALL_TRANSFER + size / SLOWEST)
 
 
 def key_of(sharing: Sharing, index: int) -> bytes:
