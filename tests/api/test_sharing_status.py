@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.api.sharing_town import (
     ALL,
     TESTS,
@@ -24,8 +25,10 @@ from tests.api.sharing_town import (
 )
 from tests.servers import Person
 
+from inglenook.identity.translations import translate
 from inglenook.mail import outbox
 from inglenook.mail.letter import Address, Letter
+from inglenook.sharing.handshake import STEPS
 from inglenook.storage.documents.contract import Writer
 
 __all__ = ["carol2", "town"]
@@ -280,3 +283,10 @@ def test_the_words_are_in_the_language_of_the_instance(town: Town) -> None:
     alice2 = town.here.add("alice2", passphrase="cozy", locale="fr")
     sharing = share(alice2, people(contact(alice2, "bob2")))
     assert status(alice2, sharing)["summary"] == "bob2 a été invité·e et n'a pas encore répondu."
+
+
+@pytest.mark.parametrize("locale", ["en", "fr"])
+def test_whatever_can_wait_has_a_name(locale: str) -> None:
+    for step in STEPS:
+        key = f"sharing.status.step.{step}"
+        assert translate(locale, key) != key

@@ -302,3 +302,19 @@ def test_a_drive_says_what_its_root_is(town: Town) -> None:
     assert alice.delete(f"/sharings/{sharing}/recipients/1", token="garbage").status_code == 400
     assert alice.delete(f"/sharings/{sharing}/answer").status_code == 403
     assert alice.delete(f"/sharings/{sharing}/answer", token="garbage").status_code == 404
+
+
+def test_the_form_at_a_recipients_says_whose_server_is_away(town: Town, carol2: Scripted) -> None:
+    """The address may well be right: it is the owner's server that has to take it."""
+    sharing = "statuses00000000000000000000away"
+    carol2.shares(town.bob, sharing)
+    path, form = f"/sharings/{sharing}/discovery", {"state": "s", "url": town.carol.url}
+    carol2.on("POST", f"{path}$", (503, None))
+    page = town.bob.post(path, data=form, headers={"Accept": "text/html"})
+    assert page.status_code == 400
+    assert "The server of Carol2 does not answer." in page.text
+    told = town.bob.post(path, data=form, headers={"Accept": "application/json"})
+    assert (told.status_code, told.json()) == (400, {"error": "The sharing request failed"})
+    carol2.on("POST", f"{path}$", (400, {"error": "The Cozy URL is invalid"}))
+    told = town.bob.post(path, data=form, headers={"Accept": "application/json"})
+    assert (told.status_code, told.json()) == (400, {"error": "The Cozy URL is invalid"})

@@ -43,6 +43,10 @@ class RequestFailed(BadRequest):
         super().__init__(REQUEST_FAILED)
 
 
+class OwnerAway(RequestFailed):
+    """The server of the owner, which has to register the address, does not answer: it may well be right."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invitee:
     """The member who came with a link: his place, and the state to go on with."""
@@ -182,7 +186,8 @@ class Redirect(msgspec.Struct):
 async def forward(instance: Instance, sharing: Sharing, state: str, address: str, shortcut: str) -> str:
     """Let the owner's server register the address; gives the page to go to.
 
-    Raises InvalidAddress when the owner's server refuses the address, NotFound for an unknown state, RequestFailed."""
+    Raises InvalidAddress when the owner's server refuses the address, NotFound for an unknown state, OwnerAway,
+    RequestFailed."""
     form = {"state": state, "url": address, "shortcut": shortcut}
     try:
         response = await instance.peers.authorized(
@@ -193,9 +198,11 @@ async def forward(instance: Instance, sharing: Sharing, state: str, address: str
             body=urlencode(form).encode(),
         )
     except UpstreamFailed as error:
-        raise RequestFailed from error
+        raise OwnerAway from error
     if response.status == 404:
         raise NotFound(NO_MEMBER)
+    if response.status >= 500 or response.status == 429:
+        raise OwnerAway
     if not response.ok:
         raise InvalidAddress
     try:

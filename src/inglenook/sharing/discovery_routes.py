@@ -13,7 +13,7 @@ from inglenook.kernel.members import State
 from inglenook.sharing import discovery, documents
 from inglenook.sharing.answer import INVALID_URL
 from inglenook.sharing.client_routes import Http
-from inglenook.sharing.discovery import InvalidAddress, Invitee, NotAnAddress, RequestFailed
+from inglenook.sharing.discovery import InvalidAddress, Invitee, NotAnAddress, OwnerAway, RequestFailed
 from inglenook.sharing.documents import Member, Sharing
 from inglenook.storage.documents.contract import Reader
 from inglenook.wire import SECRET, Answer, plain_json, redirect
@@ -69,12 +69,18 @@ async def answer(sharing_id: str, request: Http, instance: Instance, caller: Cal
             return plain_json({"error": error.detail}, 400)
         if discovery.refused_because_accepted(error):
             return _already_accepted(caller, typed)
-        key = "sharing.discovery.error.url" if error.detail == INVALID_URL else "sharing.discovery.error.request"
-        return _form(caller, sharing, member, fields, 400, key, typed)
+        return _form(caller, sharing, member, fields, 400, _words_for(error), typed)
     if wants_json:
         email = member.email if member is not None else ""
         return plain_json({"redirect": target, **({"email": email} if email else {})})
     return redirect(target, 302)
+
+
+def _words_for(error: DomainError) -> str:
+    """What the form says of an address that could not be registered."""
+    if isinstance(error, OwnerAway):
+        return "sharing.discovery.error.owner"
+    return "sharing.discovery.error.url" if error.detail == INVALID_URL else "sharing.discovery.error.request"
 
 
 async def _find(instance: Instance, sharing_id: str, fields: dict[str, str]) -> Invitee:
@@ -116,7 +122,7 @@ def _form(
         slug=typed or slug,
         address_domain=domain,
         suffix=domain if slug and domain and not typed else "",
-        error=translate(locale, error) if error else "",
+        error=translate(locale, error, owner=owner.public_name or owner.display_name) if error else "",
         may_decline=sharing.owner,
     )
 

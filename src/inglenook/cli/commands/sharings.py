@@ -83,16 +83,17 @@ async def show(sharing_id: str, /, *, domain: Domain = "", json: Flag = False, c
 
 
 def _show_member(call: Invocation, member: dict[str, Any]) -> None:
-    rights = ", may only read" if member["read_only"] else ""
-    call.put(f"  {member['index']}  {member['name']}  {member['instance']}  {member['status']}{rights}")
+    status = member["status"] + (", may only read" if member["read_only"] else "")
+    shown = (str(member["index"]), member["name"], member["instance"], status)
+    call.put("  " + "  ".join(filter(None, shown)))
     call.put(f"     {member['summary']}")
     error = member["last_error"]
-    if error and error["message"] != member["summary"]:
+    if error and not member["summary"].startswith(error["message"].removesuffix(".")):
         call.put(f"     {error['message']}")
     for waiting in member["waiting"]:
         call.put(f"     waits: {waiting['what']}" + (f" ({waiting['reason']})" if waiting["reason"] else ""))
     if member["next_try_at"]:
-        call.put(f"     next try: {member['next_try_at']}")
+        call.put(f"     next try: {member['next_try_at'][:19].replace('T', ' ')}")
     if member["advice"]:
         call.put(f"     {member['advice']}")
 
