@@ -376,6 +376,27 @@ async def test_local_blobs_sweep_what_interrupted_uploads_left(tmp_path: Path) -
     assert not left.exists()
 
 
+async def test_a_large_content_is_on_its_way_to_the_disk_while_it_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[int, int]] = []
+    advise = os.posix_fadvise
+
+    def noted(fd: int, offset: int, length: int, advice: int) -> None:
+        begun.append((offset, length))
+        advise(fd, offset, length, advice)
+
+    monkeypatch.setattr("inglenook.storage.blobs.local.WRITE_BACK", 1024 * 1024)
+    monkeypatch.setattr(os, "posix_fadvise", noted)
+    blobs, content = LocalBlobStores(tmp_path, SteppedClock()).of("alice"), name_of(LARGE)
+    upload = await blobs.begin()
+    async for piece in chunks(LARGE, 600_000):
+        await upload.write(piece)
+    await upload.finish(content)
+    assert begun == [(0, 1_200_000), (1_200_000, 1_200_000)]
+    assert b"".join([piece async for piece in blobs.read(content.sha256)]) == LARGE
+
+
 # -- an object store
 
 

@@ -23,6 +23,7 @@ from inglenook.kernel.errors import DomainError, NotFound, OutOfSpace, Unavailab
 from inglenook.storage.documents.contract import Content
 
 PIECE = 1024 * 1024  # bytes given at a time by `read`
+WRITE_BACK = 32 * 1024 * 1024  # bytes after which the disk is told to begin, so that the sync at the end is short
 SHA256 = re.compile(r"[0-9a-f]{64}")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -184,12 +185,14 @@ class LocalUpload:
     def __init__(self, blobs: LocalBlobs, opened: tuple[int, Path]) -> None:
         self._blobs = blobs
         self._fd, self._path = opened
+        self._written = 0
+        self._begun = 0  # up to where the disk was told to begin
         self._open = True
         self._running: asyncio.Future[None] | None = None
 
     async def write(self, data: bytes) -> None:
         with _storage_errors():
-            await self._in_thread(_write_all, self._fd, data)
+            await self._in_thread(self._write, data)
 
     async def finish(self, content: Content) -> None:
         self._open = False
@@ -204,6 +207,14 @@ class LocalUpload:
             await asyncio.wait([self._running])
         os.close(self._fd)
         await asyncio.to_thread(self._path.unlink, missing_ok=True)
+
+    def _write(self, data: bytes) -> None:
+        _write_all(self._fd, data)
+        self._written += len(data)
+        if self._written - self._begun >= WRITE_BACK:
+            # of what is not on the disk yet this drops nothing from memory: it starts its way there (posix_fadvise(2))
+            os.posix_fadvise(self._fd, self._begun, self._written - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = self._written
 
     async def _in_thread(self, job: Callable[..., None], *values: object) -> None:
         self._running = asyncio.get_running_loop().run_in_executor(None, job, *values)
