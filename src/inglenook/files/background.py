@@ -20,6 +20,7 @@ from inglenook.identity.instances import Instances
 from inglenook.kernel.errors import DomainError
 from inglenook.storage.documents.contract import JournalEntry, Reader
 from inglenook.storage.journal_readers import Handler, JournalReader, Wants
+from inglenook.storage.ongoing import keep_going
 
 BELOW, THUMBNAILS, ANTIVIRUS, QUOTA = "directories-below", "thumbnails", "antivirus", "disk-quota"
 CLEANING_SECONDS = 3600.0
@@ -55,7 +56,10 @@ class FileWork:
         self._instances.on_modified.append(self._look_again)
         self._instances.on_released.append(self.leave)
         self._instances.on_destroyed.append(self.leave)
-        self._tasks = [asyncio.create_task(self._open_all()), asyncio.create_task(self._clean())]
+        self._tasks = [
+            asyncio.create_task(self._open_all()),
+            asyncio.create_task(keep_going(self._clean, "cleaning of the trash")),
+        ]
 
     async def stop(self) -> None:
         """End; what is not done is done after the next start."""
@@ -100,7 +104,11 @@ class FileWork:
         key = (instance.prefix, name)
         if key not in self._readers:
             reader = self._readers[key] = JournalReader(instance.store, name, handle, instance.env, wants=wants)
-            await reader.start()
+            try:
+                await reader.start()
+            except DomainError:
+                del self._readers[key]  # whoever asks for it again begins it
+                raise
 
     async def _forget(self, instance: Instance, name: str) -> None:
         """The journal need not keep anything for a reader that is not wanted any more."""

@@ -16,7 +16,7 @@ from inglenook.environment import Environment
 from inglenook.identity.instance import INSTANCE_SETTINGS, SETTINGS, Instance
 from inglenook.identity.instances import Instances
 from inglenook.identity.letters import LETTERS
-from inglenook.kernel.errors import BadRequest
+from inglenook.kernel.errors import BadRequest, DomainError
 from inglenook.mail import compose, delivery, outbox
 from inglenook.mail.compose import Correspondent
 from inglenook.mail.delivery import MailDelayed, MailRefused, Postman
@@ -126,7 +126,11 @@ class MailSender:
             look = self._changed | {prefix for prefix, due in self._due.items() if due <= now}
             self._changed = set()
             for prefix in look:
-                await self._look(prefix)
+                try:
+                    await self._look(prefix)
+                except DomainError as error:
+                    log.warning("mails_not_looked_at", store=prefix, cause=str(error))
+                    self._due[prefix] = self._now() + REST_AFTER_FAULT
             await self._rest()
 
     async def _rest(self) -> None:

@@ -11,8 +11,6 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import structlog
-
 from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
 from inglenook.replication.link_state import forget_nudge, nudged
@@ -23,8 +21,7 @@ from inglenook.replication.setup import set_up
 from inglenook.sharing import documents, rights, tracking, wanted_names
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader
-
-log = structlog.get_logger("inglenook.replication")
+from inglenook.storage.ongoing import keep_going
 
 
 @dataclass(slots=True)
@@ -76,7 +73,8 @@ class ReplicationEngine:
             return
         watched = Watched(instance, Room(instance))
         self._watched[instance.prefix] = watched
-        self._watches[instance.prefix] = asyncio.create_task(self._keep(watched))
+        work = keep_going(lambda: self._keep(watched), "replication", instance=instance.domain)
+        self._watches[instance.prefix] = asyncio.create_task(work)
 
     async def forget(self, instance: Instance) -> None:
         """End the senders of an instance that is taken down."""
@@ -103,7 +101,8 @@ class ReplicationEngine:
             await self.watch(instance)
 
     async def _keep(self, watched: Watched) -> None:
-        """Follow the commits of an instance."""
+        """Follow the commits of an instance, with senders that begin and end with this."""
+        watched.sharings_seq = -1
         end = watched.instance.store.subscribe(lambda _: watched.changed.set())
         try:
             while True:
@@ -181,36 +180,14 @@ class ReplicationEngine:
             task.cancel()
         for key in wanted - watched.senders.keys():
             sender = Sender(instance, *key)
-            task = asyncio.create_task(self._supervise(sender))
+            of = {"instance": instance.domain, "sharing": sender.sharing_id, "member": sender.index}
+            task = asyncio.create_task(keep_going(sender.run, "sender", **of))
             task.add_done_callback(lambda _: watched.changed.set())
             watched.senders[key] = (sender, task)
         for key, (sender, _) in watched.senders.items():
             if key in wanted:
                 sender.finish(None)
             sender.wake()
-
-    async def _supervise(self, sender: Sender) -> None:
-        """Run a sender; a fault in it is told, and the sender starts anew after a while."""
-        pause = 1.0
-        while True:
-            run = asyncio.create_task(sender.run())
-            try:
-                await asyncio.wait([run])
-            finally:
-                run.cancel()
-                await asyncio.wait([run])
-            fault = run.exception()
-            if fault is None:
-                return
-            log.error(
-                "sender_failed",
-                instance=sender.instance.domain,
-                sharing=sender.sharing_id,
-                member=sender.index,
-                exc_info=fault,
-            )
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 300.0)
 
 
 class Host(Protocol):

@@ -17,6 +17,7 @@ from inglenook.sharing import documents, steps, tracking
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.announcements import announce
 from inglenook.storage.documents.contract import Reader, Writer
+from inglenook.storage.ongoing import keep_going
 
 PAUSE = 0.5
 """Seconds between two looks."""
@@ -53,8 +54,8 @@ class StatusTeller:
 
     async def _watch(self, instance: Instance) -> None:
         if instance.prefix not in self._tasks:
-            name = f"status of sharings of {instance.domain}"
-            self._tasks[instance.prefix] = asyncio.create_task(follow(instance), name=name)
+            work = keep_going(lambda: follow(instance), "status of sharings", instance=instance.domain)
+            self._tasks[instance.prefix] = asyncio.create_task(work)
 
     async def _leave(self, instance: Instance) -> None:
         task = self._tasks.pop(instance.prefix, None)

@@ -10,7 +10,7 @@ import asyncio
 import structlog
 
 from inglenook.identity.instance import Instance
-from inglenook.kernel.errors import DomainError, NotFound, UpstreamFailed
+from inglenook.kernel.errors import DomainError, NotFound, Unavailable, UpstreamFailed
 from inglenook.peers.errors import PeerBusy, PeerCircuitOpen, PeerForbiddenAddress, PeerRefusedTokens
 from inglenook.sharing import steps
 from inglenook.sharing.steps import Claim, Outcome, Step
@@ -65,7 +65,7 @@ async def _try(instance: Instance, claim: Claim, step: Step) -> tuple[Outcome, s
         return Outcome.AGAIN, error.detail, error.retry_after
     except (PeerForbiddenAddress, PeerRefusedTokens) as error:
         return Outcome.REFUSED, error.detail, 0.0
-    except UpstreamFailed as error:
+    except (UpstreamFailed, Unavailable) as error:  # the other server is in trouble, or this one is
         return Outcome.AGAIN, error.detail, 0.0
     except NotFound:
         return Outcome.DONE, "", 0.0

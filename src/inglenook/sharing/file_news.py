@@ -13,6 +13,7 @@ from typing import Protocol
 from inglenook.files.documents import FILES, Item
 from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
+from inglenook.kernel.errors import DomainError
 from inglenook.sharing import documents, notifications, tracking
 from inglenook.storage.documents.contract import JournalEntry, Writer
 from inglenook.storage.journal_readers import JournalReader
@@ -58,7 +59,11 @@ class FileNews:
 
         reader = JournalReader(instance.store, READER, handle, instance.env, from_now=True)
         self._readers[instance.prefix] = reader
-        await reader.start()
+        try:
+            await reader.start()
+        except DomainError:
+            del self._readers[instance.prefix]  # whoever asks for it again begins it
+            raise
 
     async def _leave(self, instance: Instance) -> None:
         reader = self._readers.pop(instance.prefix, None)

@@ -16,11 +16,12 @@ import structlog
 
 from inglenook.identity.instance import Instance
 from inglenook.identity.instances import Instances
-from inglenook.kernel.errors import DomainError
+from inglenook.kernel.errors import DomainError, Unavailable
 from inglenook.sharing import attempts, steps
 from inglenook.sharing.handshake import STEPS
 from inglenook.sharing.steps import Claim, Outcome, Step
 from inglenook.storage.documents.contract import Reader
+from inglenook.storage.ongoing import keep_going
 
 AT_ONCE = 64
 """Steps attempted at the same time, over all instances."""
@@ -90,7 +91,7 @@ class Watcher:
     def start(self) -> None:
         """Begin to watch."""
         self._unsubscribe = self._instance.store.subscribe(lambda _: self._woken.set())
-        self._task = asyncio.create_task(self._run(), name=f"sharing steps of {self._instance.domain}")
+        self._task = asyncio.create_task(keep_going(self._run, "sharing steps", instance=self._instance.domain))
 
     async def stop(self) -> None:
         """End, giving up what is under way."""
@@ -142,7 +143,8 @@ class Watcher:
         if not task.cancelled() and (error := task.exception()) is not None:
             # A fault of ours: the step keeps its place, and is not tried again in a tight circle.
             self._faults[claim.id] = self._instance.env.clock.now().timestamp() + AFTER_A_FAULT
-            log.error("sharing step failed", step=claim.waiting.step, sharing=claim.waiting.sharing, exc_info=error)
+            tell = log.warning if isinstance(error, Unavailable) else log.error
+            tell("sharing step failed", step=claim.waiting.step, sharing=claim.waiting.sharing, exc_info=error)
         self._woken.set()
 
     def _wait_for_recovery(self, host: str) -> None:
