@@ -118,14 +118,43 @@ async def test_a_renewal_is_tried_when_the_token_may_be_the_problem(
     assert (await peers.authorized(link, "POST", "/sharings/s1/_revs_diff")).ok
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 413, 422, 500, 502])
-async def test_a_refusal_that_a_renewal_cannot_help_costs_one_request(
-    peers: Peers, street: Street, status: int
-) -> None:
-    bob = Bob(refusal={"status": status, "text": '{"errors":[{"detail":"A rule is invalid"}]}'})
+@pytest.mark.parametrize("status", [500, 502])
+async def test_an_error_of_the_server_is_no_reason_to_renew(peers: Peers, street: Street, status: int) -> None:
+    bob = Bob(refusal={"status": status, "text": "out of order"})
     link = link_to(await open_house(street, bob), Saved())
     assert (await peers.authorized(link, "POST", "/sharings/s1/_revs_diff")).status == status
     assert (bob.calls, bob.renewals) == (["access-1"], [])
+
+
+DOUBTFUL = [400, 404, 409, 413, 422]
+
+
+@pytest.mark.parametrize("status", DOUBTFUL)
+async def test_a_dead_token_is_renewed_whatever_a_server_calls_it(peers: Peers, street: Street, status: int) -> None:
+    bob = Bob(refusal={"status": status, "text": "no such session"})
+    link = link_to(await open_house(street, bob), Saved())
+    assert (await peers.authorized(link, "POST", "/sharings/s1/_revs_diff")).ok
+    assert len(bob.renewals) == 1
+
+
+@pytest.mark.parametrize("status", DOUBTFUL)
+async def test_a_refusal_that_a_renewal_does_not_help_costs_one_request_from_then_on(
+    peers: Peers, street: Street, status: int
+) -> None:
+    bob = Bob(good=set(), refusal={"status": status, "text": '{"errors":[{"detail":"A rule is invalid"}]}'})
+    link = link_to(await open_house(street, bob), Saved())
+    for _ in range(3):
+        assert (await peers.authorized(link, "POST", "/sharings/s1/_revs_diff")).status == status
+    assert (len(bob.calls), len(bob.renewals)) == (4, 1)
+
+
+async def test_a_renewal_in_doubt_that_is_refused_leaves_the_answer_as_it_was(peers: Peers, street: Street) -> None:
+    bob = Bob(
+        refusal={"status": 404, "text": "This folder was not found"},
+        renewed=web.json_response({"error": "invalid refresh token"}, status=400),
+    )
+    link = link_to(await open_house(street, bob), Saved())
+    assert (await peers.authorized(link, "POST", "/sharings/s1/x")).status == 404
 
 
 async def test_a_permanent_refusal_is_given_after_one_renewal(peers: Peers, street: Street) -> None:

@@ -16,6 +16,9 @@ DEAD_TOKEN = (b"Expired token", b"Invalid JWT token")
 
 REMEMBERED = 2048
 
+IN_DOUBT = 600.0
+"""Seconds between two renewals of the tokens of a link for a 4xx that does not speak of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokensChanged:
@@ -94,14 +97,31 @@ def related(response: PeerResponse) -> str | None:
 
 
 def renewal_may_help(response: PeerResponse) -> bool:
-    """Whether an answer can mean that the access token is the problem.
-
-    The reference renews on any 4xx; a renewal cannot help a 404 or a 409, so these cost one request here.
-    """
+    """Whether an answer says that the access token is the problem, as a Cozy server does."""
     if response.status == 400:
         challenge = response.headers.get("WWW-Authenticate", "")
         return "invalid_token" in challenge or any(text in response.body for text in DEAD_TOKEN)
     return response.status in (401, 403, 410)
+
+
+class Doubts:
+    """Which links have lately met a 4xx that may mean the token or something else: the reference renews on any of them
+    (spec/05 §20.2), which for a document that is refused for good would be three requests instead of one each time."""
+
+    def __init__(self) -> None:
+        self._tried: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def worth_trying(self, link: PeerLink, now: float) -> bool:
+        """Whether the tokens of a link are to be renewed in doubt; not again for a while. `now` is monotonic."""
+        key = (link.instance, link.client_id)
+        last = self._tried.get(key)
+        if last is not None and now - last < IN_DOUBT:
+            return False
+        self._tried[key] = now
+        self._tried.move_to_end(key)
+        if len(self._tried) > REMEMBERED:
+            self._tried.popitem(last=False)
+        return True
 
 
 class Replacements:

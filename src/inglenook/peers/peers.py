@@ -20,6 +20,7 @@ import structlog
 from multidict import CIMultiDict
 
 from inglenook.environment import Environment
+from inglenook.kernel.errors import UpstreamFailed
 from inglenook.peers import extensions
 from inglenook.peers.addresses import AddressPolicy, host_of, origin_of, parse_url
 from inglenook.peers.errors import (
@@ -31,7 +32,7 @@ from inglenook.peers.errors import (
     PeerTimeout,
     PeerUnreachable,
 )
-from inglenook.peers.links import PeerLink, Replacements, TokensChanged, new_address, renewal_may_help
+from inglenook.peers.links import Doubts, PeerLink, Replacements, TokensChanged, new_address, renewal_may_help
 from inglenook.peers.network import AiohttpTransport
 from inglenook.peers.redirects import MAX_REDIRECTS, redirected
 from inglenook.peers.states import Host, Hosts, PeerState, Recovery
@@ -74,6 +75,7 @@ class Peers:
         self._transport: Transport = transport or AiohttpTransport(self._policy)
         self._hosts = Hosts()
         self._replacements = Replacements()
+        self._doubts = Doubts()
         self._renewals: dict[tuple[str, str, str], asyncio.Task[TokensChanged]] = {}
 
     # -- exchanges
@@ -150,6 +152,7 @@ class Peers:
 
         When the answer says that the token has ended or the peer has moved, the token is renewed (once for all
         concurrent users of it), saved through the link, and the request sent once more, unless `refresh` is False.
+        Another 4xx may mean the same in the words of another server: that is tried too, but not again and again.
         The answer is given whatever its status. Raises as `request`; PeerRefusedTokens when the renewal is refused;
         PeerBusy when the peer asks for patience (429, or any answer of 503 with Retry-After).
         """
@@ -166,9 +169,15 @@ class Peers:
         if not refresh or not 400 <= response.status < 500:
             return response
         moved = new_address(called, response)
-        if moved is None and not renewal_may_help(response):
+        sure = moved is not None or renewal_may_help(response)
+        if not sure and not self._doubts.worth_trying(link, self._env.clock.monotonic()):
             return response
-        if not await self._renew(link, used, moved):
+        try:
+            if not await self._renew(link, used, moved):
+                return response
+        except UpstreamFailed:
+            if sure:
+                raise
             return response
         return await send()
 
