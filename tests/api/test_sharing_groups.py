@@ -4,6 +4,7 @@ spec/07 §6.5)."""
 from __future__ import annotations
 
 from tests.api.sharing_town import (
+    ALL,
     Body,
     Person,
     Scripted,
@@ -125,3 +126,53 @@ def test_recipients_of_the_same_make_learn_the_groups_of_each_other(town: Town, 
     assert "groups" not in member(bob, sharing, 3)
     told = carol2.got("PUT", f"/sharings/{sharing}/recipients$").json
     assert set().union(*told["data"]) <= {"status", "public_name", "email", "read_only"}, "to others as they expect it"
+
+
+def test_who_has_left_a_group_again_is_not_added_when_the_owner_comes_back(town: Town, carol2: Scripted) -> None:
+    bob = town.bob
+    sharing = "groups0000000000000000000000away"
+    carol2.shares(bob, sharing)
+    carol2.on("POST", "/recipients/delegated$", (200, {}))
+    friends = group(bob, "Come and go")
+    assert add(bob, sharing, people(groups=(friends,))).status_code == 200
+    carol2.on("POST", "/recipients/delegated$", (503, None))
+    fickle = contact(bob, "fickle")
+    join_groups(bob, fickle, friends)
+    carol2.got("POST", "/recipients/delegated$", 2)
+    join_groups(bob, fickle)
+    eventually(lambda: [one["what"] for one in waiting(bob, sharing)] == ["a change of a group"], "one change waits")
+    before = carol2.count("POST", "/recipients/delegated$")
+    carol2.on("POST", "/recipients/delegated$", (200, {"fickle@example.org": "a-state"}))
+    assert bob.post(f"/sharings/{sharing}/recipients/0/retry", *ALL).status_code == 204
+    eventually(lambda: waiting(bob, sharing) == [], "nothing waits")
+    assert carol2.count("POST", "/recipients/delegated$") == before
+    assert carol2.count("DELETE", "/groups/") == 0
+
+
+def waiting(person: Person, sharing: str) -> list[Body]:
+    """What waits for the owner."""
+    return person.get(f"/sharings/{sharing}/status", *ALL).json()["data"]["attributes"]["members"][0]["waiting"]
+
+
+def test_a_group_that_comes_from_who_does_not_know_the_latest_one_brings_its_own_people(
+    town: Town, carol2: Scripted
+) -> None:
+    alice = town.alice
+    sharing = share(alice, people(contact(alice, "carol2", email=carol2.email, url=carol2.url)))
+    token = carol2.join(alice, sharing)
+    known = group(alice, "The owner's", contact(alice, "first-of-all"))
+    assert add(alice, sharing, people(groups=(known,))).status_code == 200
+    one = {
+        "status": "mail-not-sent",
+        "name": "Bob2",
+        "email": "bob2@example.net",
+        "groups": [0],
+        "only_in_groups": True,
+    }
+    sent = [{"id": "g", "name": "Hers", "addedBy": 0, "read_only": False}]
+    body = {"data": {"relationships": {"recipients": {"data": [one]}, "groups": {"data": sent}}}}
+    answer = alice.post(f"/sharings/{sharing}/recipients/delegated", token=token, json_body=body)
+    assert answer.status_code == 200
+    assert [(m["name"], m["groups"]) for m in attributes(alice, sharing)["members"][2:]] == [
+        ("first-of-all", [0]), ("Bob2", [1]),
+    ]  # fmt: skip

@@ -97,8 +97,10 @@ def _follow_contact(tx: Writer, change: Change) -> None:
     )
     concerned = (has | had) if invitable else (has ^ had)
     for sharing_id in _sharings_with(tx, concerned):
+        sharing = documents.load(tx, sharing_id)
+        owner = "" if sharing.owner else sharing.members[0].instance
         mark = f"{change.new.id}-{change.written.partition('-')[0]}"
-        steps.queue(tx, 0.0, FOLLOW, sharing_id, 0, mark=mark, data=msgspec.to_builtins(data))
+        steps.queue(tx, 0.0, FOLLOW, sharing_id, 0, instance=owner, mark=mark, data=msgspec.to_builtins(data))
 
 
 def _groups_of(contact: Contact | None) -> set[str]:
@@ -138,7 +140,8 @@ async def rename(instance: Instance, claim: Claim) -> Outcome:
 
 
 async def follow_contact(instance: Instance, claim: Claim) -> Outcome:
-    """Bring a sharing in step with the groups of a contact."""
+    """Bring a sharing in step with the groups of a contact. Of what the change said, what is still so is done: while a
+    step waits for the owner's server, its contact may have changed again."""
     data = msgspec.convert(claim.waiting.data, Followed)
     sharing_id = claim.waiting.sharing
     sharing = await instance.store.read(lambda view: documents.get(view, sharing_id))
@@ -163,8 +166,7 @@ def _on_owner(tx: Writer, instance: Instance, sharing_id: str, data: Followed) -
             member = sharing.members[at]
             member.email, member.instance = contact.email, members.normal_instance(contact.instance)
             invited += delegation.store_added(tx, instance, sharing, [at])
-    entered = _places(sharing, data.added, added_by=0) if contact is not None else []
-    left = _places(sharing, data.removed, added_by=0)
+    entered, left = _entered_and_left(sharing, contact, data, added_by=0)
     later = _enter(tx, instance, sharing, contact, entered, invited)
     for group in left:
         at = members.find_known_member(sharing, data.email, data.instance)
@@ -204,10 +206,11 @@ async def _on_recipient(instance: Instance, sharing: Sharing, data: Followed) ->
     try:
         if contact is not None and data.invitable:
             await _tell_invitable(instance, sharing, contact)
-        for group in _places(sharing, data.added, added_by=me) if contact is not None else ():
+        entered, left = _entered_and_left(sharing, contact, data, added_by=me)
+        for group in entered:
             new = people.member_of_contact(_known(contact), read_only=sharing.groups[group].read_only, group=group)
             await delegation.ask_owner(instance, sharing, Delegated(recipients=[new], groups=[]))
-        for group in _places(sharing, data.removed, added_by=me):
+        for group in left:
             at = members.find_known_member(sharing, data.email, data.instance)
             if at is not None:
                 path = f"/sharings/{sharing.id}/groups/{group}/{at}"
@@ -254,6 +257,15 @@ def _waiting_member(sharing: Sharing, contact: Contact) -> int | None:
         if index and unreachable and member.name == contact.name and not groups.isdisjoint(member.groups):
             return index
     return None
+
+
+def _entered_and_left(
+    sharing: Sharing, contact: Contact | None, data: Followed, *, added_by: int
+) -> tuple[list[int], list[int]]:
+    """The groups of a sharing that a contact has entered and is still in, and those that it has left for good."""
+    now = _groups_of(contact)
+    entered = _places(sharing, now.intersection(data.added), added_by=added_by)
+    return entered, _places(sharing, set(data.removed) - now, added_by=added_by)
 
 
 def _places(sharing: Sharing, groups: Iterable[str], *, added_by: int) -> list[int]:

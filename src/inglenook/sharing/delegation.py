@@ -89,12 +89,13 @@ async def take_delegated(instance: Instance, sharing_id: str, caller: int, deleg
     def write(tx: Writer) -> tuple[dict[str, str], list[str]]:
         sharing = documents.load(tx, sharing_id)
         check_may_add(sharing, caller, delegated)
+        behind = _groups_not_known(delegated, len(sharing.groups))
         for group in delegated.groups:
             members.add_group(sharing, group.id, group.name, added_by=caller, read_only=group.read_only)
         states: dict[str, str] = {}
         concerned: list[int] = []
         for person in delegated.recipients:
-            new = _arriving(person, len(sharing.groups))
+            new = _arriving(person, len(sharing.groups), behind)
             try:
                 added = members.add_member(sharing, new, instance.env.random, limit=max_members(instance))
                 if not added.state:
@@ -163,8 +164,18 @@ async def take_invitable(instance: Instance, sharing_id: str, caller: int, index
     return states
 
 
-def _arriving(person: Member, groups: int) -> Member:
-    """A person on the wire as a new member: nothing that only this server knows is taken from it."""
+def _groups_not_known(delegated: Delegated, had: int) -> int:
+    """How many groups of the sharing the member's server did not know yet when it counted where its own ones begin:
+    what comes with new groups comes through them."""
+    counted = [index for person in delegated.recipients for index in person.groups]
+    if not delegated.groups or not counted or min(counted) >= had:
+        return 0
+    return had - min(counted)
+
+
+def _arriving(person: Member, groups: int, behind: int) -> Member:
+    """A person on the wire as a new member: nothing that only this server knows is taken from it. The indexes of its
+    groups are `behind` by so many."""
     return Member(
         status=State.MAIL_NOT_SENT,
         name=person.name,
@@ -173,7 +184,7 @@ def _arriving(person: Member, groups: int) -> Member:
         instance=members.normal_instance(person.instance) if person.instance else "",
         read_only=person.read_only,
         only_in_groups=person.only_in_groups and bool(person.groups),
-        groups=sorted({index for index in person.groups if 0 <= index < groups}),
+        groups=sorted({index + behind for index in person.groups if 0 <= index + behind < groups}),
     )
 
 
