@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from inglenook.apps import archives, manifest, policy, registries
-from inglenook.apps.stored_files import MAX_FILES
 from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, TooLarge
 from inglenook.peers.errors import PeerForbiddenAddress
 from inglenook.peers.peers import TRANSFER
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from inglenook.identity.instance import Instance
 
 PIECE = 256 * 1024
+MAX_FILES = 20_000
+"""Of one app."""
+
 NO_MANIFEST = f"There is no {manifest.NAME} there"
 NO_REGISTRY = "No registry of apps is configured: install from file:///folder, https://….tar.gz or builtin:"
 

@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inglenook.apps.sources import MAX_FILES, Package
 from inglenook.kernel.errors import TooLarge
 from inglenook.kernel.mime import DEFAULT, mime_of_name
 from inglenook.storage.contents import Received
 from inglenook.storage.documents.contract import Content, Reader, Writer
 
 if TYPE_CHECKING:
-    from inglenook.apps.sources import Package
     from inglenook.identity.instance import Instance
 
 HOLDERS = "io.cozy.apps/files"
@@ -34,7 +34,6 @@ BATCHES = "app-files"
 STAGED = "app-staged"
 """Records: `<slug>/<generation>` of a generation that is being stored."""
 
-MAX_FILES = 20_000
 MAX_FILE = 256 * 1024 * 1024
 MAX_TOTAL = 1024 * 1024 * 1024
 MAX_COMPRESSED = 16 * 1024 * 1024  # bytes; larger texts are sent as they are

@@ -52,7 +52,7 @@ def understand(raw: bytes) -> tuple[Orders, Settings]:
 
 async def work(orders: Orders, settings: Settings) -> None:
     """Answer requests; the first worker also executes the commands of the operator."""
-    from inglenook.cli.commands.serve import answering_commands
+    from inglenook.cli.answering import answering_commands
     from inglenook.cli.invocation import Invocation
     from inglenook.cli.terminal import LocalTerminal
     from inglenook.environment import Environment

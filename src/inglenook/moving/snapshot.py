@@ -31,14 +31,11 @@ from inglenook.identity.public_routes import AVATAR
 from inglenook.identity.sessions import moment
 from inglenook.moving import pictures
 from inglenook.moving.exports import EXPORTS, Counts
+from inglenook.moving.layout import CONTENTS, DATA, INSTANCE, MANIFEST
 from inglenook.moving.zip_writing import PartSpool
 from inglenook.sharing.tracking import SHARED
 from inglenook.storage.documents.contract import Body, Content, Document, Reader
 
-DATA = "My Cozy/Data/"
-CONTENTS = "My Cozy/Files/"
-MANIFEST = "My Cozy/manifest.json"
-INSTANCE = DATA + "instance.json"
 TRACKING = "io.cozy.shared"
 IMPORTS = "io.cozy.imports"
 

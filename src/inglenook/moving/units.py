@@ -16,7 +16,7 @@ from inglenook.documents.bodies import read_document
 from inglenook.files.documents import FILES, VERSIONS
 from inglenook.kernel.doctypes import is_name
 from inglenook.kernel.errors import DomainError
-from inglenook.moving.snapshot import CONTENTS, DATA, INSTANCE
+from inglenook.moving.layout import CONTENTS, DATA, INSTANCE
 from inglenook.moving.zip_reading import BadArchive, Entry, ZipReader
 from inglenook.storage.documents.contract import Body
 

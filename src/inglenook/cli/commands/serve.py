@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
-from inglenook.cli import control, worker
-from inglenook.cli.execute import execute
-from inglenook.cli.invocation import Called, CommandFailed, Invocation
+from inglenook.cli import worker
+from inglenook.cli.answering import answering_commands
+from inglenook.cli.invocation import Called, CommandFailed
 from inglenook.cli.standalone import refuse_for_another_user
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
-
-    from inglenook.cli.terminal import Terminal
-    from inglenook.web.runtime import Runtime
 
 
 async def serve(*, call: Called) -> None:
@@ -50,12 +40,6 @@ async def serve(*, call: Called) -> None:
         raise CommandFailed(str(failure)) from None
 
 
-def answering_commands(runtime: Runtime, call: Called) -> AbstractAsyncContextManager[None]:
-    """Execute the commands that arrive on the control socket, while the context is open."""
-    folder = call.settings.config.data
-    return control.listening(folder, lambda request, terminal: _inside(runtime, call, request, terminal))
-
-
 def refuse_what_is_missing(call: Called) -> None:
     """Raise CommandFailed for a configuration that asks for what is not installed, or cannot work."""
     from inglenook.web.backends import is_shared, missing
@@ -65,10 +49,3 @@ def refuse_what_is_missing(call: Called) -> None:
         raise CommandFailed(f"Not installed: {', '.join(packages)}. Try: pip install 'inglenook[distributed]'")
     if config.role != "all" and not is_shared(config):
         raise CommandFailed(f"role: a process that is only {config.role} needs a database_url on PostgreSQL")
-
-
-async def _inside(runtime: Runtime, call: Called, request: control.Request, terminal: Terminal) -> int:
-    """Execute a command that arrived on the control socket."""
-    folder: Path = call.folder.__class__(request.folder)
-    invocation = Invocation(terminal, call.settings, folder, request.environ)
-    return await execute(request.arguments, replace(invocation, assembled=runtime))
