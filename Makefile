@@ -2,8 +2,8 @@
 
 BIN := .venv/bin
 WORKERS ?= auto
-# the tests of a file share what they set up, so they stay together
-PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile
+# the tests of a file share what they set up, so they stay together; files go in the order of tests/conftest.py
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 N ?= 200
 
