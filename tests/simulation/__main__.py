@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--seed", nargs="+", help="these seeds alone")
-    parser.add_argument("--kind", choices=("folder", "crowd", "storm", "mixed", "all"), default="all")
+    parser.add_argument("--kind", choices=("folder", "crowd", "storm", "mixed", "town", "all"), default="all")
     parser.add_argument("--keep-going", action="store_true")
     parser.add_argument("--story", action="store_true", help="print what happens")
     parser.add_argument("--wire", action="store_true", help="put the requests between servers in the story")
@@ -33,9 +33,14 @@ def main() -> int:
         words = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, words, {**os.environ, "PYTHONHASHSEED": "0"})
     numbers = range(options.first, options.first + options.count)
-    kinds = {"folder": KINDS[:1], "crowd": KINDS[1:2], "storm": KINDS[2:3], "mixed": KINDS[3:], "all": KINDS[:3]}[
-        options.kind
-    ]
+    kinds = {
+        "folder": KINDS[:1],
+        "crowd": KINDS[1:2],
+        "storm": KINDS[2:3],
+        "mixed": KINDS[3:4],
+        "town": KINDS[4:],
+        "all": KINDS[:3],
+    }[options.kind]
     named = [f"{kinds[n % len(kinds)]}{n}" for n in numbers]
     seeds: list[str] = options.seed or named
     if not options.verbose:

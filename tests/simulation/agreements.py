@@ -139,10 +139,11 @@ class Agreements:
         return True
 
     async def takes_part(self, agreement: Agreement, guest: Server) -> bool:
-        """Whether a guest knows that the owner has taken the answer: when it was lost, it is given again."""
+        """Whether a guest knows that the owner has taken the answer (when it was lost, it is given again), or that it is
+        over."""
         instance = await guest.instance()
         sharing = await instance.store.read(lambda view: documents.get(view, agreement.id))
-        return sharing is None or sharing.active
+        return sharing is None or not sharing.unanswered
 
     async def stored(self, agreement: Agreement) -> Sharing:
         """The sharing as its owner has it."""
@@ -200,7 +201,8 @@ class Agreements:
         """Accept what could not be accepted before."""
         waiting, self.unanswered = self.unanswered, []
         for agreement, guest in waiting:
-            if agreement.owner.runtime is None or guest.runtime is None or not await self.accept(agreement, guest):
+            down = agreement.owner.runtime is None or guest.runtime is None or guest.moving
+            if down or not await self.accept(agreement, guest):
                 self.unanswered.append((agreement, guest))
 
 

@@ -67,6 +67,7 @@ class Crowd:
         self.random = self.world.random
         self.deeds = Deeds(self.world)
         self.agreements = Agreements(self.deeds)
+        self.ownerless: set[str] = set()
 
     async def run(self) -> None:
         """The whole scenario. Raises Broken."""
@@ -417,7 +418,7 @@ class Crowd:
         await nothing_is_lost(self.deeds)
         for server in self.world.servers:
             await contents_are_there(server)
-            await nothing_waits(server)
+            await nothing_waits(server, ownerless=self.ownerless)
 
     async def is_member(self, agreement: Agreement, guest: Server) -> bool:
         """Whether a guest is in a sharing; both sides must say the same. Raises Broken."""
@@ -440,7 +441,7 @@ class Crowd:
             if one and other and (one.name, one.md5sum, one.rev) != (other.name, other.md5sum, other.rev):
                 raise Broken(f"{agreement.owner.name} has {one.body} {one.rev}, {guest.name} {other.body} {other.rev}")
         else:
-            await revisions_agree(agreement.id, agreement.owner, guest)
+            await revisions_agree(agreement.id, agreement.owner, guest, reader=not agreement.may_write(guest))
 
     async def check_alive(self) -> None:
         """Everybody who may can still write, and the others get it. Raises Broken."""

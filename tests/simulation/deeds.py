@@ -54,7 +54,7 @@ class Deeds:
         response = await server.call(method, path, body, raw=raw)
         said = msgspec.json.encode(body).decode() if body else raw or ""
         self.tell(f"{server.name}: {method} {path} {said} {response.status}")
-        if response.status >= 500:
+        if response.status >= 500 and not (response.status == 503 and server.moving):
             raise Broken(f"{server.name}: {method} {path}: {response.status} {response.body[:500]!r}")
         return (msgspec.json.decode(response.body) if response.body else {}) if response.status < 300 else None
 

@@ -55,6 +55,10 @@ class Habits:
         """A server that is of another make."""
         self._servers[server.domain] = server
 
+    def are_of(self, server: Server) -> bool:
+        """Whether a server has them."""
+        return server.domain in self._servers
+
     def end(self) -> None:
         """Nothing more is offered."""
         for task in self._tasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from inglenook.files import tree
@@ -54,9 +55,11 @@ async def folders_agree(deeds: Deeds, sharing_id: str, owner: Server, other: Ser
         await revisions_agree(sharing_id, owner, other)
 
 
-async def revisions_agree(sharing_id: str, owner: Server, other: Server) -> None:
-    """What is in a sharing has the same revision for two members (spec/05 §5.5)."""
+async def revisions_agree(sharing_id: str, owner: Server, other: Server, *, reader: bool = False) -> None:
+    """What is in a sharing has the same revision for two members (spec/05 §5.5). A reader may have made more."""
     mine, theirs = await shared_revisions(owner, sharing_id), await shared_revisions(other, sharing_id)
+    if reader:
+        theirs = {id: state for id, state in theirs.items() if id in mine}
     if mine != theirs:
         differing = {id: (mine.get(id), theirs.get(id)) for id in mine.keys() | theirs.keys()}
         differing = {id: pair for id, pair in differing.items() if pair[0] != pair[1]}
@@ -163,8 +166,9 @@ async def contents_are_there(server: Server) -> None:
 # -- nothing is left over
 
 
-async def nothing_waits(server: Server) -> None:
-    """Nothing waits for anybody any more, no first copy goes on, and nothing is kept of what has ended."""
+async def nothing_waits(server: Server, *, ownerless: Set[str] = frozenset()) -> None:
+    """Nothing waits for anybody any more, no first copy goes on, and nothing is kept of what has ended. Where the owner
+    is gone (`ownerless`), a member who has not heard of it waits for him."""
     instance = await server.instance()
 
     def look(view: Reader) -> str:
@@ -172,7 +176,7 @@ async def nothing_waits(server: Server) -> None:
             about = f"{sharing.description} ({sharing.id})"
             for index in range(len(sharing.members)):
                 waiting = view.records(tracking.retry_kind(sharing.id, index), limit=5)
-                if waiting:
+                if waiting and sharing.id not in ownerless:
                     return f"{about}: still to be sent to {index}: {[(r.id, r.body) for r in waiting]}"
             if sharing.active and sharing.initial_sync:
                 return f"{about}: the first copy has not ended"

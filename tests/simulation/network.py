@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from multidict import CIMultiDict
 
-from inglenook.peers.errors import PeerTimeout, PeerUnreachable
+from inglenook.peers.errors import PeerGarbage, PeerTimeout, PeerUnreachable
 from inglenook.peers.transport import PeerRequest, PeerResponse, PeerStream
 
 if TYPE_CHECKING:
@@ -48,13 +48,16 @@ class Faults:
 
 @dataclass
 class Network:
-    """All hosts and the ways between them."""
+    """All hosts and the ways between them. From hosts that are `gone` nothing of a sharing may come any more.
+    `still_over` is asked before something `forbidden` counts as an offence, where memberships begin again unseen."""
 
     random: random.Random
     faults: Faults = field(default_factory=Faults)
     hosts: dict[str, Application] = field(default_factory=dict[str, Application])
     cut: set[frozenset[str]] = field(default_factory=set[frozenset[str]])
     forbidden: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
+    gone: set[str] = field(default_factory=set[str])
+    still_over: Callable[[str, str, str], Awaitable[bool]] | None = None
     offences: list[str] = field(default_factory=list[str])
     requests: int = 0
     trace: Callable[[str], None] | None = None
@@ -82,7 +85,7 @@ class Network:
         host = url.netloc
         self.requests += 1
         sharing = url.path.split("/")[2] if url.path.startswith("/sharings/") else ""
-        if request.method != "DELETE" and (origin, host, sharing) in self.forbidden:
+        if sharing and await self._is_over(origin, host, sharing, request.method):
             self.offences.append(f"{origin} sends {request.method} {request.url} after the end")
         await self._delay()
         self._check_way(origin, host)
@@ -118,6 +121,14 @@ class Network:
             await asyncio.sleep(request.limits.total or 30.0)
             raise PeerTimeout(f"{host} did not answer in time")
         return response
+
+    async def _is_over(self, origin: str, host: str, sharing: str, method: str) -> bool:
+        """Whether one host may not send this to another (any more)."""
+        if origin in self.gone:
+            return True
+        if method == "DELETE" or (origin, host, sharing) not in self.forbidden:
+            return False
+        return self.still_over is None or await self.still_over(origin, host, sharing)
 
     async def _repeat(self, origin: str, host: str, request: PeerRequest) -> None:
         """The same request once more, late; nobody waits for the answer."""
@@ -156,11 +167,36 @@ class SimulatedTransport:
         return await self._network.carry(self._host, request)
 
     def open(self, request: PeerRequest) -> AbstractAsyncContextManager[PeerStream]:
-        """Streams of answers are not part of the simulation."""
-        raise NotImplementedError
+        """One exchange, whose answer is read piece by piece; it is there as a whole."""
+        return self._open(request)
+
+    @asynccontextmanager
+    async def _open(self, request: PeerRequest) -> AsyncGenerator[PeerStream]:
+        answer = await self._network.carry(self._host, request)
+        yield WholeAnswer(answer.status, answer.headers, answer.url, answer.body)
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+@dataclass(slots=True)
+class WholeAnswer:
+    """An answer as a stream of one piece."""
+
+    status: int
+    headers: CIMultiDict[str]
+    url: str
+    body: bytes
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body."""
+        yield self.body
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises PeerGarbage."""
+        if len(self.body) > limit:
+            raise PeerGarbage("The answer is too long")
+        return self.body
 
 
 def may_be_repeated(request: PeerRequest) -> bool:

@@ -1,6 +1,7 @@
 """Plays a scenario by its seed. The seed names the kind: `17` is one folder of three people, `crowd-17` a crowd,
 `storm-17` a crowd that does more things in worse weather, `mixed-17` a crowd with a server of another make in it, with
-large files and requests that come late once more."""
+large files and requests that come late once more, `town-17` one in which people move and go, come by groups and by
+other members, and change what they may only read."""
 
 from __future__ import annotations
 
@@ -12,9 +13,14 @@ from .crowd import Crowd, CrowdPlan
 from .deeds import Broken
 from .network import Faults
 from .scenario import Plan, Scenario
+from .town import Town
 from .virtual_time import NothingLeft, VirtualLoop
 
-KINDS = ("", "crowd-", "storm-", "mixed-")
+KINDS = ("", "crowd-", "storm-", "mixed-", "town-")
+TOWN = CrowdPlan(
+    people=(3, 3, 4, 4), steps=32, memberships=0.12,
+    faults=Faults(lost_requests=0.03, lost_answers=0.04, longest_delay=2.0),
+)  # fmt: skip
 MIXED = CrowdPlan(
     steps=30, other_makes=True, large=True,
     faults=Faults(lost_requests=0.03, lost_answers=0.05, longest_delay=2.0, repeated=0.05, broken_bodies=0.3),
@@ -29,6 +35,8 @@ def scenario_of(seed: str, loop: VirtualLoop) -> Scenario | Crowd:
     """The scenario that a seed names."""
     if seed.startswith("storm-"):
         return Crowd(seed, STORM, loop)
+    if seed.startswith("town-"):
+        return Town(seed, TOWN, loop)
     if seed.startswith("mixed-"):
         return Crowd(seed, MIXED, loop)
     return Crowd(seed, CrowdPlan(), loop) if seed.startswith("crowd-") else Scenario(seed, Plan(), loop)

@@ -31,7 +31,7 @@ from .network import Faults, Network, SimulatedTransport, call
 from .virtual_time import SeededRandomness, VirtualClock, VirtualLoop
 
 ROOT = "io.cozy.files.root-dir"
-SCOPE = "io.cozy.files io.cozy.contacts io.cozy.sharings io.cozy.tests io.cozy.photos.albums"
+SCOPE = "io.cozy.files io.cozy.contacts io.cozy.contacts.groups io.cozy.sharings io.cozy.tests io.cozy.photos.albums"
 
 
 @cache
@@ -42,13 +42,16 @@ def routing() -> Litestar:
 
 @dataclass
 class Server:
-    """One person's server. `runtime` is None while it is down; `starts` counts its lives."""
+    """One person's server. `runtime` is None while it is down; `starts` counts its lives. `label` is in its address in
+    place of the name after a move; while it is `moving`, nothing can be changed there."""
 
     world: World
     name: str
     folder: Path
     skew: float
     extensions: tuple[str, ...]
+    label: str = ""
+    moving: bool = False
     starts: int = 0
     runtime: Runtime | None = None
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
@@ -56,7 +59,7 @@ class Server:
     @property
     def domain(self) -> str:
         """The domain of its only instance, which is also the name of the host."""
-        return f"{self.name}.localhost:8080"
+        return f"{self.label or self.name}.localhost:8080"
 
     @property
     def email(self) -> str:
@@ -69,7 +72,7 @@ class Server:
         env = Environment(
             Config(data=self.folder, dev=True, extensions=self.extensions),
             VirtualClock(self.world.loop, self.skew),
-            SeededRandomness(f"{self.world.seed}/{self.name}/{self.starts}"),
+            SeededRandomness(f"{self.world.seed}/{self.label or self.name}/{self.starts}"),
         )
         before = asyncio.all_tasks()
         runtime = Runtime(env, SimulatedTransport(self.world.network, self.domain), threads=False)
@@ -130,6 +133,7 @@ class World:
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="inglenook-simulation-", dir=memory if memory.is_dir() else None))
         self.servers: list[Server] = []
+        self.others: list[Server] = []  # left behind by who has moved or is gone, or where somebody is moving to
         self.contacts: dict[tuple[str, str], str] = {}
 
     async def add(self, name: str, *, skew: float = 0.0, quota: int = 0, other_make: bool = False) -> Server:
@@ -139,14 +143,19 @@ class World:
         if other_make:
             self.network.habits = self.habits
             self.habits.add(server)
+        await self.furnish(server, quota)
+        self.servers.append(server)
+        return server
+
+    async def furnish(self, server: Server, quota: int = 0) -> None:
+        """Start a server for the first time, and make the instance of its person there."""
         await server.start()
         assert server.runtime is not None
         wish = Wish(
-            email=server.email, public_name=name.capitalize(), onboarding_finished=True, disk_quota=quota or None
-        )
+            email=server.email, public_name=server.name.capitalize(), onboarding_finished=True,
+            disk_quota=quota or None,
+        )  # fmt: skip
         await create_instance(server.runtime.instances, server.domain, wish)
-        self.servers.append(server)
-        return server
 
     async def share(self, owner: Server, folder_id: str, title: str, recipients: list[Server]) -> str:
         """Share a folder both ways, and accept everywhere; gives the id of the sharing."""
@@ -195,7 +204,7 @@ class World:
         """Stop everything and remove what was on the disk."""
         self.habits.end()
         self.network.end()
-        for server in self.servers:
+        for server in (*self.servers, *self.others):
             if server.runtime is not None:
                 await server.crash()
         shutil.rmtree(self.folder, ignore_errors=True)

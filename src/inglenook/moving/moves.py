@@ -102,6 +102,9 @@ async def export_and_hand_over(instance: Instance, job: Job) -> None:
         await _hand_over(instance, move, exports.link_of(instance, exports.mac_of(instance, document.id)))
     except (DomainError, OSError) as error:
         cause = error.detail if isinstance(error, DomainError) else str(error)
+        if not await _goes_on(instance, move):
+            log.info("a move has ended meanwhile", instance=instance.domain, cause=cause)
+            return
         log.warning("a move failed", instance=instance.domain, cause=cause)
         await _tell_target(instance, move)
         await abort(instance, move)
@@ -127,6 +130,14 @@ async def _hand_over(instance: Instance, move: Move, link: str) -> None:
             if answer.status < 500 or attempt == TRIES - 1:
                 raise UpstreamFailed(f"The other server answered {answer.status}")
         await asyncio.sleep(2.0**attempt)
+        if not await _goes_on(instance, move):  # the target has had the word: only its answer was lost
+            return
+
+
+async def _goes_on(instance: Instance, move: Move) -> bool:
+    """Whether a move is still under way: it was neither finished nor given up while something else was tried."""
+    now = await current(instance)
+    return now is not None and now.state == "moving" and now.since == move.since
 
 
 async def _tell_target(instance: Instance, move: Move) -> None:

@@ -22,7 +22,7 @@ from inglenook.kernel import jsonapi, xor
 from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, UpstreamFailed
 from inglenook.kernel.members import WAITING, Event, State, next_state
 from inglenook.peers.transport import PeerResponse
-from inglenook.sharing import documents, folder, members_list, organizations, rights, shortcuts, triggers
+from inglenook.sharing import documents, folder, members_list, moved_notice, organizations, rights, shortcuts, triggers
 from inglenook.sharing.documents import NO_MEMBER, WRONG_STATE, AccessToken, Body, Credentials, OAuthClient, Sharing
 from inglenook.sharing.options import sharing_options
 from inglenook.storage.documents.contract import Document, Reader, Writer
@@ -295,6 +295,8 @@ def take_reply(tx: Writer, instance: Instance, sharing_id: str, client_id: str, 
     if shortcuts.existing(tx, sharing) is not None:
         shortcuts.mark_seen(tx, sharing.shortcut_id, instance.env.clock.timestamp())
     documents.save(tx, sharing)
+    if sharing.moved_from:  # the invitation went to the address of before, and the owner knows no other
+        moved_notice.queue(tx, sharing, instance.env.clock.now().timestamp())
     rule = sharing.files_rule()
     if not sharing.drive and rule is not None and not rule.mime and not sharing.initial_sync:
         folder.ensure_sharing_folder(tx, instance, sharing)
