@@ -139,8 +139,8 @@ class Agreements:
         return True
 
     async def takes_part(self, agreement: Agreement, guest: Server) -> bool:
-        """Whether a guest knows that the owner has taken the answer (when it was lost, it is given again), or that it is
-        over."""
+        """Whether a guest knows that the owner has taken the answer (when it was lost, it is given again), or that all
+        is over."""
         instance = await guest.instance()
         sharing = await instance.store.read(lambda view: documents.get(view, agreement.id))
         return sharing is None or not sharing.unanswered
