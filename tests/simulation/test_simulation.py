@@ -71,13 +71,6 @@ def test_a_server_of_another_make_large_files_and_late_requests(chunk: int) -> N
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("chunk", range(2))
-def test_people_who_move_and_go_groups_and_readers_who_change_what_they_have(chunk: int) -> None:
-    played = play("--kind", "town", "--from", str(500_000 + chunk * 15), "--count", "15", "--keep-going")
-    assert played.returncode == 0, played.stdout + played.stderr
-
-
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", range(4))
 def test_seeds_that_once_failed_stay_well(part: int) -> None:
     played = play("--keep-going", "--seed", *ONCE_FAILED[part::4])
