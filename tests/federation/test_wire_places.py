@@ -3,6 +3,9 @@ under a strict owner of another make."""
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from .conftest import Town
@@ -208,6 +211,38 @@ def test_folders_are_looked_up_at_the_sender_from_the_bottom_to_the_top(visit: V
 
 
 # -- the first copy
+
+
+def test_a_sender_who_does_not_tell_of_a_folder_gets_its_answer_in_time(visit: Visit) -> None:
+    peer, deal = visit.peer, visit.deal
+    over = threading.Event()
+
+    def hangs(call: Call) -> Reply:
+        over.wait(30)
+        return peer.usual(call)
+
+    file = peer.file(deal, "moved far.txt", b"x")
+    peer.send_file(deal, file, b"x")
+    end = peer.on("GET", "/io.cozy.files/", hangs)
+    began = time.monotonic()
+    moved = {**file, **history(file["_rev"], revision(2, "far")), "dir_id": make_id("never told")}
+    answer = peer.announce(deal, moved)
+    took = time.monotonic() - began
+    over.set()
+    end()
+    assert 400 <= answer.status_code < 500
+    assert took < 9, "the sender waits ten seconds"
+
+
+def test_a_folder_that_is_marked_as_encrypted_stays_so(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    folder = peer.folder(deal, "Vault", encrypted=True)
+    assert peer.send_bulk(deal, folder).status_code == 200
+    assert bob.show(folder["_id"])["attributes"]["encrypted"] is True
+    renamed = {**folder, **history(folder["_rev"], revision(2, "Vault")), "name": "Renamed vault"}
+    del renamed["encrypted"]
+    assert peer.send_bulk(deal, renamed).status_code == 200
+    assert bob.show(folder["_id"])["attributes"]["encrypted"] is True
 
 
 def test_the_end_of_an_empty_first_copy_makes_the_folder(town: Town, peer: FakePeer) -> None:

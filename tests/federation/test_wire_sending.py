@@ -158,6 +158,15 @@ def test_removals_beside_other_changes_are_asked_about_as_well(desk: Desk) -> No
     desk.arrived(kept)
 
 
+def test_the_mark_of_a_favorite_is_nobody_elses_matter(desk: Desk) -> None:
+    id = desk.alice.upload("favorite.txt", b"favorite", desk.root)
+    desk.alice.change(id, cozyMetadata={"favorite": True})
+    assert desk.alice.show(id)["attributes"]["cozyMetadata"]["favorite"] is True
+    sent = desk.arrived(id)
+    assert sent["cozyMetadata"]["createdOn"] == f"{desk.alice.url}/"
+    assert "favorite" not in sent["cozyMetadata"]
+
+
 def test_the_shared_folder_itself_may_be_renamed_and_moved(desk: Desk) -> None:
     elsewhere = desk.alice.mkdir("Elsewhere")
     desk.alice.change(desk.root, name="Another name of the root", dir_id=elsewhere)

@@ -18,6 +18,9 @@ from inglenook.storage.documents.contract import Writer
 
 DEEPEST = 64
 
+SOON = 4.0
+"""Seconds for the answer to a question of this kind: who has sent the document waits ten for ours (spec/05 §2)."""
+
 Body = dict[str, Any]
 T = TypeVar("T")
 
@@ -85,6 +88,7 @@ async def _ask_for_folder(instance: Instance, ex: Exchange, id: str) -> Body:
                 "GET",
                 f"/sharings/{ex.sharing.id}/io.cozy.files/{quote(id, safe='')}",
                 headers={"Accept": "application/json"},
+                timeout=SOON,
             )
             found = response.json() if response.status == 200 else None
         except UpstreamFailed:

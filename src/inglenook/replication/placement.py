@@ -115,6 +115,8 @@ def folder_body(received: Body, dir_id: str, name: str, local: Body | None = Non
     kept = {k: v for k, v in (local or {}).items() if k not in (*FOLDER_FIELDS, "metadata", "cozyMetadata")}
     body: Body = {**kept, "type": "directory", "name": name, "dir_id": dir_id}
     body.update({k: received[k] for k in FOLDER_FIELDS if received.get(k)})
+    if received.get("encrypted") is True:
+        body["encrypted"] = True
     if metadata := uncertified(received.get("metadata")):
         body["metadata"] = metadata
     sent = received.get("cozyMetadata")

@@ -55,7 +55,7 @@ async def folder(sharing_id: str, file_id: str, instance: Instance, caller: Call
 async def file_metadata(sharing_id: str, file_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Take the metadata of a file; the answer says whether its content is wanted."""
     sharing, index = await require_peer(caller, sharing_id, "POST")
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("Unsupported Media Type")
     document = await _object(request, MAX_METADATA)
     if name := wrong_member(document):

@@ -48,6 +48,8 @@ def outgoing_file(id: str, body: Mapping[str, Any], rule: SharingRule, key: byte
     if sent.get("type") == "directory":
         sent.pop("path", None)
         sent.pop("not_synchronized_on", None)
+    if isinstance(stamps := sent.get("cozyMetadata"), dict) and "favorite" in stamps:  # everybody's own matter
+        sent["cozyMetadata"] = {name: value for name, value in stamps.items() if name != "favorite"}
     dir_id = sent.get("dir_id")
     if rule.selector == "referenced_by":
         sent["referenced_by"] = [
