@@ -15,7 +15,9 @@ hypothesis.settings.load_profile("any machine")
 
 
 TESTS = Path(__file__).parent
-LONG_FIRST = ("simulation", "distributed", "federation", "cli", "contract", "clients", "browser", "attacks", "fuzz", "docs")
+LONG_FIRST = (
+    "simulation", "distributed", "federation", "cli", "contract", "clients", "browser", "attacks", "fuzz", "docs",
+)  # fmt: skip
 """The order of the folders. Files go to the processes one after the other: what takes long must not be the last."""
 
 
