@@ -24,7 +24,7 @@ from inglenook.replication.frames import Head, OfferAnswer, Offered, PushResult
 from inglenook.replication.line import Line, Refused
 from inglenook.replication.outbox import Change, FileToSend
 from inglenook.replication.progress import OnTheWay, Progress
-from inglenook.replication.uploads import LARGE, Uploads, key_of, read_one
+from inglenook.replication.uploads import LARGE, Uploads, key_of, note_gone, read_again
 from inglenook.sharing import tracking
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Content, Writer
@@ -147,20 +147,22 @@ class Batches:
                     left = await self.send(sharing, items)
                 except Refused:
                     left = [Alone(item.file) for item in items if item.file is not None]
+                    brought: list[Item] = []
                 else:
                     alone = {id(one.file) for one in left}
-                    early = [item for item in items if item.seq > progress.cursor and id(item.file) not in alone]
+                    brought = [item for item in items if id(item.file) not in alone]
+                    early = [item for item in brought if item.seq > progress.cursor]
                     progress.sent.update({item.key: item.rev for item in early})
+                keys = {item.key for item in brought}
+                changed: dict[str, list[FileToSend]] = {}
+                while again := keys & progress.again:
+                    for key in again:
+                        changed[key] = await read_again(self._line, sharing, progress, key)
                 for item in items:
                     progress.open.pop(item.key, None)
                 for one in left:
                     self._uploads.start(sharing, one.file, in_chunks=one.in_chunks)
-                changed = [item.key for item in items if item.key in progress.again and item.key not in progress.open]
-                items = []
-                for key in changed:
-                    progress.again.discard(key)
-                    page = await read_one(self._line, sharing, key)
-                    items += items_of((), page.files)
+                items = items_of((), [file for files in changed.values() for file in files])
                 progress.open.update({item.key: item.seq for item in items})
         finally:
             self.running -= 1
@@ -221,13 +223,21 @@ class Batches:
         """One push; gives the items whose contents turned out to be needed."""
         line = self._line
         sent: list[Item] = []
-        body: Body = lambda: self._frames(items, sent)  # noqa: E731
-        if sum(item.size for item in items) <= UNASKED_BYTES:
-            body = b"".join([piece async for piece in self._frames(items, sent)])
-        async with self._whole():
-            response = await self._post("push", body, frames.PUSH)
-            results = decoded_lines(response, PushResult, len(sent))
+        gone: list[Item] = []
+        body: Body = lambda: self._frames(items, sent, gone)  # noqa: E731
+        try:
+            if sum(item.size for item in items) <= UNASKED_BYTES:
+                body = b"".join([piece async for piece in self._frames(items, sent, gone)])
+            async with self._whole():
+                response = await self._post("push", body, frames.PUSH)
+                results = decoded_lines(response, PushResult, len(sent))
+        except NotFound:  # in the middle of the content that was sent last
+            broken = sent[-1]
+            await self._note_gone([broken])
+            rest = [item for item in items if item is not broken]
+            return await self._push(sharing, rest) if rest else []
         line.cuts = 0
+        await self._note_gone(gone)
         done: list[Item] = []
         wanting: list[Item] = []
         for item, result in zip(sent, results, strict=True):
@@ -241,16 +251,22 @@ class Batches:
                 await line.write_down(item.key, why, error.status if error else 0)
         if done:
             await line.taken(*(item.key for item in done))
-        removed = [item.change for item in done if item.change is not None and item.removed]
-        gone = [change for change in removed if change.doctype == outbox.FILES]
-        if gone and not sharing.owner:
-            await line.instance.store.write(lambda tx: settle_removals(tx, line.sharing_id, gone))
+        changes = [item.change for item in done if item.change is not None and item.removed]
+        removed = [change for change in changes if change.doctype == outbox.FILES]
+        if removed and not sharing.owner:
+            await line.instance.store.write(lambda tx: settle_removals(tx, line.sharing_id, removed))
         return wanting
 
-    async def _frames(self, items: Sequence[Item], sent: list[Item]) -> AsyncIterator[bytes]:
+    async def _note_gone(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if item.file is not None:
+                await note_gone(self._line, item.file)
+
+    async def _frames(self, items: Sequence[Item], sent: list[Item], gone: list[Item]) -> AsyncIterator[bytes]:
         """The body of a push; `sent` becomes what is in it. Contents are read when it is their turn, so that little is
-        in memory; one that was replaced in the meantime is left out: its newer state is next in the feed."""
+        in memory; what has none any more is left out (`gone`). Raises NotFound for a content that ends too early."""
         sent.clear()
+        gone.clear()
         held: list[bytes] = []
         size = 0
         for item in items:
@@ -258,8 +274,10 @@ class Batches:
             try:
                 first = await anext(source, b"") if source is not None else b""
             except NotFound:
+                gone.append(item)
                 continue
             sent.append(item)
+            left = item.size - len(first)
             held += (frames.frame(head_of(item)), first)
             size += len(held[-2]) + len(first)
             if size >= frames.PIECE or item.size > len(first):
@@ -267,7 +285,10 @@ class Batches:
                 held, size = [], 0
             if source is not None:
                 async for piece in source:
+                    left -= len(piece)
                     yield piece
+            if left:
+                raise NotFound("The content is damaged")
         if held:
             yield b"".join(held)
 

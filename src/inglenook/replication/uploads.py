@@ -56,13 +56,10 @@ class Uploads:
                 lane = self._large if file.content is not None and file.content.size > LARGE else self._small
                 async with lane:
                     await self._line.about_one(self._send(file, in_chunks=in_chunks))
-                if key not in progress.again:
+                again = await read_again(self._line, sharing, progress, key)
+                if not again:
                     break
-                progress.again.discard(key)
-                again = await read_one(self._line, sharing, key)
-                if not again.files:
-                    break
-                file = again.files[0]
+                file = again[0]
             self._line.state.moved_on = True
         except Refused as refusal:
             await self._line.write_down(key, refusal.detail, refusal.status)
@@ -82,7 +79,7 @@ class Uploads:
         """Send a file in pieces; False when it has to go as a whole. Raises UpstreamFailed."""
         try:
             taken = await send_in_chunks(self._line, file)
-        except (Refused, NotFound):  # NotFound: the content was replaced, and its newer state is next in the feed
+        except (Refused, NotFound):  # NotFound: of a content that is gone, which shows as well when it goes as a whole
             return False
         if taken:
             await self._line.taken(f"{outbox.FILES}/{file.id}")
@@ -101,26 +98,35 @@ class Uploads:
         upload_key = answer.get("key") if isinstance(answer, dict) else None
         if not isinstance(upload_key, str) or file.content is None:
             raise Refused.by(response)
-        body = await self._body_of(file.content)
-        if body is None:
+        try:
+            await line.send(
+                "PUT",
+                f"/io.cozy.files/{quote(upload_key, safe='')}?from={sender}",
+                await self._body_of(file.content),
+                {"Content-Type": file.mime or "application/octet-stream"},
+                timeout=limits_of(file.content.size),
+                refresh=False,
+            )
+        except NotFound:
+            await note_gone(line, file)
             return
-        await line.send(
-            "PUT",
-            f"/io.cozy.files/{quote(upload_key, safe='')}?from={sender}",
-            body,
-            {"Content-Type": file.mime or "application/octet-stream"},
-            timeout=limits_of(file.content.size),
-            refresh=False,
-        )
         self._progress.note_brought(f"{outbox.FILES}/{file.id}", line.instance.env.clock.monotonic())
         await line.taken(f"{outbox.FILES}/{file.id}")
 
-    async def _body_of(self, content: Content) -> bytes | Callable[[], AsyncIterator[bytes]] | None:
-        """The bytes of a content; None when it was replaced in the meantime: the newer state is next in the feed."""
-        instance = self._line.instance
+    async def _body_of(self, content: Content) -> bytes | Callable[[], AsyncIterator[bytes]]:
+        """The bytes of a content. Raises NotFound, here or when they are read."""
+        contents = self._line.instance.contents
         if content.size > INLINE_BYTES:
-            return lambda: instance.contents.read(content)
-        return await instance.store.read(lambda view: view.content_bytes(content.sha256))
+            return lambda: contents.read(content)
+        return b"".join([piece async for piece in contents.read(content)])
+
+
+async def note_gone(line: Line, file: FileToSend) -> None:
+    """The bytes of a file are not there. When it has got others meanwhile, its newer state is next in the feed; else
+    they are damaged, and the file is written down until it is put right."""
+    current = await line.instance.store.read(lambda view: view.content(outbox.FILES, file.id))
+    if current is not None and current == file.content:
+        await line.write_down(f"{outbox.FILES}/{file.id}", "its content is damaged on this server")
 
 
 def limits_of(size: int) -> Limits:
@@ -132,6 +138,16 @@ def key_of(sharing: Sharing, index: int) -> bytes:
     """The key of identifiers of a member; empty when there is none."""
     credentials = sharing.credentials_for(index)
     return credentials.xor_key if credentials else b""
+
+
+async def read_again(line: Line, sharing: Sharing, progress: Progress, key: str) -> list[FileToSend]:
+    """A file that has changed while it was on its way, as it is now; nothing when it has not, or is to be sent no more.
+    It counts as on its way until this is known, so that the checkpoint does not pass its change."""
+    found: list[FileToSend] = []
+    while key in progress.again:
+        progress.again.discard(key)
+        found = (await read_one(line, sharing, key)).files
+    return found
 
 
 async def read_one(line: Line, sharing: Sharing, id: str) -> outbox.Page:
