@@ -482,3 +482,21 @@ def test_documents_of_a_rule_take_over_nothing_that_was_there(town: Town) -> Non
     assert bob.document("io.cozy.tests", own)["text"] == "bob's own"  # type: ignore[index]
     peer.stop()
     assert peer.faults == []
+
+
+@pytest.mark.usefixtures("visit")  # with changes of its own
+@pytest.mark.parametrize("generation", [2**53 - 1, 2**53 - 2, 2**32])
+def test_a_generation_that_nobody_reaches_does_not_freeze_what_is_there(visit: Visit, generation: int) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    last = f"{generation}-{'ab' * 16}"
+    folder = peer.folder(deal, f"Frozen {generation}")
+    file = peer.file(deal, f"frozen {generation}.txt", b"x")
+    assert peer.send_bulk(deal, folder).status_code == 200
+    peer.send_file(deal, file, b"x")
+    first = [peer.send_bulk(deal, {**folder, **history(last)}), peer.announce(deal, {**file, **history(last)})]
+    assert {answer.status_code for answer in first} <= ({400} if generation > 2**32 else {200, 204})
+    for id in (folder["_id"], file["_id"]):
+        for number in range(3):
+            bob.change(id, name=f"Renamed {generation} {number} {id[:4]}")
+        bob.trash(id)
+        bob.destroy(id)

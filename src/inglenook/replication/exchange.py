@@ -22,6 +22,8 @@ from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader, Writer
 
 FILES = "io.cozy.files"
+HIGHEST_GENERATION = 2**32
+"""What no document reaches by being changed. Far beyond it the numbers end, and with them all changes of a document."""
 
 Body = dict[str, Any]
 
@@ -114,7 +116,7 @@ def read_document(document: Body) -> Received:
     rev = normalise(rev)
     revisions = document.get("_revisions")
     chain = [rev] if revisions is None else wire_to_chain(revisions)
-    if chain[-1] != rev:
+    if chain[-1] != rev or parse(rev)[0] > HIGHEST_GENERATION:
         raise BadRequest("Invalid rev format")
     body = {name: value for name, value in document.items() if not name.startswith("_")}
     return Received(id, chain, body, document.get("_deleted") is True)
