@@ -55,6 +55,8 @@ class Sender:
         self.line = Line(instance, sharing_id, index)
         self._sent: dict[str, str] = {}
         self._suspects: dict[str, Suspect] = {}
+        self._cut = False
+        """Whether the last bulk had no answer, of a server that answers otherwise."""
         self._begin(0)
         self._woken = asyncio.Event()
         self._recovered = asyncio.Event()
@@ -308,17 +310,28 @@ class Sender:
         told = set(map(id, listed))
         wanted = [change for change in missing if id(change) not in told]
         try:
-            await self._send_bulk_again_when_cut(sharing, missing)
+            await self._send_bulk(sharing, missing)
+            self._cut = False
         except Refused as refusal:
+            if not refusal.status and not self._cut:
+                # what is in it need not be the reason; and by now it may be stale, and must not be sent as it is
+                self._cut = True
+                raise UpstreamFailed(refusal.detail) from refusal
             if len(missing) == len(wanted) == 1:
                 await self.line.write_down(tracking_id(wanted[0]), refusal.detail, refusal.status)
                 return
             for change in outbox.in_order(wanted):
-                try:
-                    await self._send_bulk(sharing, [change])
-                except Refused as alone:
-                    await self.line.write_down(tracking_id(change), alone.detail, alone.status)
+                await self._send_alone(sharing, tracking_id(change))
         self.line.state.moved_on = True
+
+    async def _send_alone(self, sharing: Sharing, key: str) -> None:
+        """Send a document of a refused bulk as it is now, or write down why it is not taken."""
+        page = await read_one(self.line, sharing, key)
+        for change in (*page.bulk, *page.removals):
+            try:
+                await self._send_bulk(sharing, [change])
+            except Refused as refusal:
+                await self.line.write_down(key, refusal.detail, refusal.status)
 
     async def _missing(self, changes: Sequence[Change]) -> list[Change]:
         """Leave out what the member says that it has; removals alone are not asked about (spec/05 §9 step 4)."""
@@ -334,15 +347,6 @@ class Sender:
         if not isinstance(missing, dict):
             return list(changes)
         return [c for c in changes if (c.removed and c.doctype == outbox.FILES) or is_missing(missing, c)]
-
-    async def _send_bulk_again_when_cut(self, sharing: Sharing, changes: Sequence[Change]) -> None:
-        """Send a bulk; once more when it was cut, for which what is in it need not be the reason. Raises Refused."""
-        try:
-            await self._send_bulk(sharing, changes)
-        except Refused as refusal:
-            if refusal.status:
-                raise
-            await self._send_bulk(sharing, changes)
 
     async def _send_bulk(self, sharing: Sharing, changes: Sequence[Change]) -> None:
         body = outbox.by_doctype(outbox.in_order(changes))
