@@ -111,8 +111,8 @@ class Network:
             again.add_done_callback(self.late.discard)
         if self.trace is not None:
             said = request.body if isinstance(request.body, bytes) else b"..."
-            line = f"{origin} {request.method} {url.path} {said[:1500]!r} -> {response.status} {response.body[:300]!r}"
-            self.trace(line)
+            asked = f"{origin} to {host}: {request.method} {url.path} {said[:1500]!r}"
+            self.trace(f"{asked} -> {response.status} {response.body[:300]!r}")
         await self._delay()
         if self.hosts.get(host) is not application:
             raise PeerUnreachable(f"the connection to {host} was cut")

@@ -16,7 +16,7 @@ import msgspec
 from inglenook.files import fixed_directories
 from inglenook.files.documents import FILES, ROOT_ID, SHORTCUT_MIME, TRASH_ID, TRASH_NAME, VERSIONS, members
 from inglenook.kernel.errors import DomainError
-from inglenook.moving import moved_sharings, moved_shortcuts, policy, spool
+from inglenook.moving import moved_sharings, moved_shortcuts, policy, snapshot, spool
 from inglenook.moving.items import Directory, Items
 from inglenook.moving.placing import AsItIs, LeftAlone, Way, Write
 from inglenook.moving.policy import APPS, LAST, Newcomer
@@ -145,6 +145,8 @@ class Application:
                 write = moved_sharings.tracking_of(unit)
             case "io.cozy.sharings":
                 write = moved_sharings.sharing_of(unit, self._to, self._instance)
+            case snapshot.STEPS:
+                write = moved_sharings.step_of(unit, self._instance)
             case "io.cozy.permissions":
                 write = moved_sharings.permission_of(unit, self._to, self._instance)
             case "io.cozy.oauth.clients":

@@ -1,4 +1,5 @@
-"""Sharings that follow the person who moves here: their documents, clients, tracking and links (spec/12 §8, §10)."""
+"""Sharings that follow the person who moves here: their documents, clients, tracking, links, and what their members
+were still to be told (spec/12 §8, §10)."""
 
 from __future__ import annotations
 
@@ -13,8 +14,10 @@ from inglenook.moving.policy import Newcomer
 from inglenook.moving.units import Unit, text_member
 from inglenook.peers.addresses import host_of
 from inglenook.peers.errors import PeerForbiddenAddress
-from inglenook.sharing import documents, moved_notice
+from inglenook.sharing import documents, moved_notice, steps
 from inglenook.sharing.documents import Sharing
+from inglenook.sharing.handshake import STEPS
+from inglenook.sharing.steps import Waiting
 from inglenook.sharing.tracking import SHARED
 from inglenook.storage.documents.contract import Writer
 
@@ -62,6 +65,19 @@ def sharing_of(unit: Unit, to: Newcomer, instance: Instance) -> Write | None:
         moved_notice.queue(tx, sharing, now, summary=to.import_id)
 
     return write
+
+
+def step_of(unit: Unit, instance: Instance) -> Write | None:
+    """Something that members were to be told, and that goes on waiting here; None when it is nothing like that, and
+    for the notices of an earlier move."""
+    try:
+        waiting = msgspec.convert({k: v for k, v in unit.body.items() if not k.startswith("_")}, Waiting)
+    except msgspec.ValidationError:
+        return None
+    if waiting.step not in STEPS or waiting.step == moved_notice.STEP or not unit.id.startswith(f"{waiting.sharing}/"):
+        return None
+    now = instance.env.clock.now().timestamp()
+    return lambda tx: steps.take_along(tx, unit.id, waiting, now)
 
 
 def own_index(sharing: Sharing, *addresses: str) -> int | None:

@@ -13,7 +13,7 @@ from inglenook.files.documents import CLIENTS, FILES, SHARINGS, VERSIONS, set_or
 from inglenook.identity.instance import INSTANCE_SETTINGS, VAULT_SETTINGS
 from inglenook.identity.public_routes import AVATAR
 from inglenook.kernel.doctypes import UNREADABLE
-from inglenook.moving.snapshot import LEFT_OUT, TRACKING
+from inglenook.moving.snapshot import LEFT_OUT, STEPS, TRACKING
 from inglenook.moving.units import Unit, text_member
 from inglenook.storage.documents.contract import Body
 
@@ -23,7 +23,7 @@ TRIGGERS = "io.cozy.triggers"
 APPS = ("io.cozy.apps", "io.cozy.konnectors")
 SHARING_WORKERS = ("share-track", "share-replicate", "share-upload")
 
-LAST = (TRACKING, TRIGGERS, PERMISSIONS, SHARINGS)
+LAST = (TRACKING, TRIGGERS, PERMISSIONS, SHARINGS, STEPS)
 """Taken in when all the others are there, in this order."""
 
 _NEVER = frozenset({"io.cozy.jobs", "instances", "io.cozy.notifications"})
@@ -31,7 +31,7 @@ _KEPT_SETTINGS = frozenset({INSTANCE_SETTINGS, VAULT_SETTINGS, AVATAR})
 _OLD_KEY = frozenset(
     f"com.bitwarden.{name}" for name in ("ciphers", "folders", "profiles", "organizations", "contacts")
 )
-_MOVED = frozenset({TRACKING, PERMISSIONS, SHARINGS, CLIENTS})
+_MOVED = frozenset({TRACKING, PERMISSIONS, SHARINGS, CLIENTS, STEPS})
 _UNTRUSTED_METADATA = ("carbonCopy", "electronicSafe")
 
 

@@ -33,14 +33,17 @@ from inglenook.moving import pictures
 from inglenook.moving.exports import EXPORTS, Counts
 from inglenook.moving.layout import CONTENTS, DATA, INSTANCE, MANIFEST
 from inglenook.moving.zip_writing import PartSpool
+from inglenook.sharing import steps
 from inglenook.sharing.tracking import SHARED
 from inglenook.storage.documents.contract import Body, Content, Document, Reader
 
 TRACKING = "io.cozy.shared"
+STEPS = "io.cozy.sharings.steps"
+"""What waits to be told to members (`sharing.steps`), which goes with a move."""
 IMPORTS = "io.cozy.imports"
 
 LIVE_SECRETS = frozenset({"io.cozy.sessions", "io.cozy.sessions.logins", "io.cozy.oauth.access_codes"})
-LEFT_OUT = frozenset({*LIVE_SECRETS, EXPORTS, IMPORTS, THUMBNAILS, TRACKING})
+LEFT_OUT = frozenset({*LIVE_SECRETS, EXPORTS, IMPORTS, THUMBNAILS, TRACKING, STEPS})
 """Doctypes that no export has; the tracking of sharings is written from where it is kept."""
 
 JOBS = "io.cozy.jobs"
@@ -130,7 +133,9 @@ class _Maker:
             for doctype in sorted(self._doctypes(), key=_database_name):
                 self._documents(doctype)
             if self._wanted(TRACKING):
-                self._tracking()
+                self._records(SHARED, TRACKING)
+            if self._order.secrets and self._wanted(STEPS):
+                self._records(steps.KIND, STEPS)
             if self._wanted(FILES):
                 self._directories()
                 self._files()
@@ -190,14 +195,15 @@ class _Maker:
             return _text(document.id, document.rev, msgspec.json.encode(kept))
         return _text(document.id, document.rev, attachments.inlined(self._view, document).raw)
 
-    def _tracking(self) -> None:
+    def _records(self, kind: str, doctype: str) -> None:
+        """Records leave as the documents of a doctype."""
         start = ""
-        while page := self._view.records(SHARED, start=start, limit=_PAGE):
+        while page := self._view.records(kind, start=start, limit=_PAGE):
             for record in page:
                 rev = f"1-{hashlib.md5(record.raw, usedforsecurity=False).hexdigest()}"
                 raw = _text(record.id, rev, record.raw)
-                self._first.add(_document_name(TRACKING, record.id), raw, self._order.moment)
-                self.snapshot.counts.count(TRACKING, len(raw))
+                self._first.add(_document_name(doctype, record.id), raw, self._order.moment)
+                self.snapshot.counts.count(doctype, len(raw))
             start = page[-1].id + "\0"
 
     # -- files

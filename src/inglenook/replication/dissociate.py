@@ -203,8 +203,8 @@ def is_being_removed(tx: Writer, ex: Exchange, shared: tracking.Shared, received
 
 
 def comes_anew(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
-    """Whether a file that was removed here is new when it is received. So is what a reader has removed: nobody is told
-    of that, and when the owner changes the file it is there again."""
+    """Whether something that was removed here is new when it is received. So is what a reader has removed: nobody is
+    told of that, and when the owner changes it, it is there again."""
     removed_by_reader = ex.one_way and bool(shared.infos.get(ex.sharing.id, {}).get("removed"))
     return removed_by_reader or is_over_on_both_sides(tx, ex, shared, received) or is_left_over(ex, shared)
 

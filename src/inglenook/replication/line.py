@@ -182,11 +182,12 @@ class Line:
         with suppress(Refused):
             await self.call("POST", "/_revs_diff", {})
 
-    async def is_shut(self) -> bool:
+    async def is_shut(self, *, moved: bool = False) -> bool:
         """Whether the member's server has not known the sharing for long, and does not know it now. Only somebody who
-        has taken something before is judged: of a reply that was lost, the answer comes again."""
+        has taken something before is judged: of a reply that was lost, the answer comes again. Of a sharing that has
+        `moved` here with its owner it is not known what was taken."""
         state, now = self.state, self.instance.env.clock.now().timestamp()
-        if not state.last_success_at or state.shut < SHUT_TIMES or now - state.shut_since < SHUT_SECONDS:
+        if not (state.last_success_at or moved) or state.shut < SHUT_TIMES or now - state.shut_since < SHUT_SECONDS:
             return False
         try:
             await self.call("POST", "/_revs_diff", {})

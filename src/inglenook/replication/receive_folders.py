@@ -15,7 +15,7 @@ from inglenook.kernel.errors import BadRequest, Conflict, DomainError, Precondit
 from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import rule_for_file
-from inglenook.replication.dissociate import dissociate, give_up_id, is_left_over, is_over_on_both_sides, note_removal
+from inglenook.replication.dissociate import comes_anew, dissociate, give_up_id, note_removal
 from inglenook.replication.exchange import (
     FILES,
     Exchange,
@@ -131,8 +131,9 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
         return True
     if received.body.get("type") != "directory":
         return True
-    if item is not None and (is_over_on_both_sides(tx, ex, shared, received) or is_left_over(ex, shared)):
-        give_up_id(tx, item)
+    if comes_anew(tx, ex, shared, received) and (item is not None or ex.one_way):
+        if item is not None:
+            give_up_id(tx, item)
         return create_folder(tx, ex, received, names)
     if info is not None and info.get("removed") and not info.get("dissociated") and not info.get("settled"):
         return True

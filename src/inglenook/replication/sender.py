@@ -364,7 +364,7 @@ class Sender:
 
     async def _give_up_whom_nothing_reaches(self, sharing: Sharing) -> None:
         """A member whose server has not known the sharing for long is out (spec/08 §10.5). Raises Ended."""
-        if not sharing.owner or not await self.line.is_shut():
+        if not sharing.owner or not await self.line.is_shut(moved=bool(sharing.moved_from)):
             return
         instance, id, index = self.instance, self.sharing_id, self.index
 

@@ -197,6 +197,12 @@ def hurry_all(tx: Writer, now: float, id: str = "") -> int:
     return len(waiting)
 
 
+def take_along(tx: Writer, id: str, waiting: Waiting, now: float) -> None:
+    """A step that waited at the address from which an instance has moved here: it is due at once."""
+    waiting.next = now
+    _put(tx, id, waiting)
+
+
 def forget(tx: Writer, sharing: str, *names: str, member: int | None = None) -> None:
     """Drop the steps of these names that wait for a sharing (and a member of it): they have lost their reason."""
     for claim in of_sharing(tx, sharing):
