@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inglenook.kernel.errors import DocumentConflict
+from inglenook.kernel.errors import BadDocument, DocumentConflict
 from inglenook.storage.documents.contract import Change, DocumentStore, Index, Reader, Writer
 from inglenook.storage.documents.sqlite import SqliteStores
 from inglenook.storage.documents.sqlite_store import SqliteStore
@@ -89,6 +89,24 @@ async def test_one_failing_change_among_many_fails_alone(store: DocumentStore) -
     assert await ids(store) == [f"t{number:02}" for number in range(30) if number % 3]
     seqs = await store.read(lambda view: [entry.seq for entry in view.journal(since=0)])
     assert seqs == sorted(set(seqs))
+
+
+async def test_a_body_that_is_nested_too_deep_is_refused(store: DocumentStore) -> None:
+    def nested(levels: int) -> dict[str, object]:
+        body: dict[str, object] = {}
+        for _ in range(levels - 1):
+            body = {"a": body}
+        return body
+
+    await store.write(lambda tx: tx.put(TODO, "deep", nested(500)))
+    for levels in (501, 900, 5000):
+        for change in (
+            lambda tx, levels=levels: tx.put(TODO, "deeper", nested(levels)),
+            lambda tx, levels=levels: tx.graft(TODO, "deeper", ["1-aa"], nested(levels)),
+        ):
+            with pytest.raises(BadDocument):
+                await store.write(change)
+    assert await ids(store) == ["deep"]
 
 
 async def test_of_many_writers_of_one_revision_exactly_one_wins(store: DocumentStore) -> None:

@@ -323,6 +323,27 @@ def test_too_deep_too_many_and_too_large(visit: Visit) -> None:
     assert len(peer.send(deal, "POST", "/_revs_diff", many).json()) == 20_000
 
 
+@pytest.mark.usefixtures("visit")  # with changes of its own
+@pytest.mark.parametrize("levels", [100, 490, 700, 940, 955, 970, 985])
+def test_what_is_nested_deep_can_be_read_or_is_refused(visit: Visit, levels: int) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    folder = peer.folder(deal, f"Deep {levels}", metadata="DEEP")
+    file = peer.file(deal, f"deep {levels}.txt", b"x", metadata="DEEP")
+
+    def send(method: str, path: str, body: Body) -> httpx.Response:
+        text = json.dumps(body).replace('"DEEP"', '{"a":' * levels + "1" + "}" * levels)
+        return peer.send(deal, method, path, content=text.encode())
+
+    taken = send("POST", "/_bulk_docs", {"io.cozy.files": [folder]}).status_code
+    announced = send("PUT", f"/io.cozy.files/{file['_id']}/metadata", file)
+    if announced.status_code == 200:
+        announced = peer.upload(deal, announced.json()["key"], b"x")
+    assert (taken, announced.status_code) == ((200, 204) if levels < 500 else (400, 400))
+    for id in (folder["_id"], file["_id"]):
+        assert bob.call("GET", f"/files/{id}").status_code == (200 if levels < 500 else 404)
+    bob.children(visit.place)
+
+
 def test_questions_that_are_none(visit: Visit) -> None:
     peer, deal = visit.peer, visit.deal
     odd = {"a": None, "/": [], "io.cozy.files": ["1-a"], "io.cozy.files/": ["x"], "x/y/z": [None, 7, {}], "": "1-a"}

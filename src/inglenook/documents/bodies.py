@@ -15,10 +15,10 @@ import msgspec
 
 from inglenook.kernel import revisions
 from inglenook.kernel.errors import BadDocument, BadRequest, DocumentTooLarge
-from inglenook.storage.documents.contract import MAX_DOCUMENT_BYTES, Body
+from inglenook.storage.documents.body_text import check_depth
+from inglenook.storage.documents.contract import MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, Body
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # of a request with many documents
-MAX_DEPTH = 500  # nested arrays and objects in one document
 
 _IGNORED = frozenset({"_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq"})
 
@@ -94,7 +94,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def sorted_keys(value: Any, depth: int = MAX_DEPTH) -> Any:
+def sorted_keys(value: Any, depth: int = MAX_DOCUMENT_DEPTH) -> Any:
     """A JSON value with the keys of its objects in the order of their bytes. Raises BadRequest when nested too deep."""
     if isinstance(value, dict):
         if depth == 0:
@@ -125,8 +125,7 @@ def read_document(raw: bytes | msgspec.Raw) -> Incoming:
     value = decode_strictly(text)
     if not isinstance(value, dict):
         raise BadDocument("bad_request", "Document must be a JSON object")
-    if text.count(b"{") + text.count(b"[") > MAX_DEPTH:
-        _check_depth(value)
+    check_depth(text, value)
     document = split(cast("Body", value))
     if len(text) > MAX_DOCUMENT_BYTES:
         check_size(document.id or "", document.body)
@@ -181,22 +180,6 @@ def check_size(id: str, body: Body) -> None:
     """Raises DocumentTooLarge for a body over the limit of the store."""
     if len(msgspec.json.encode(body)) > MAX_DOCUMENT_BYTES:
         raise DocumentTooLarge(id)
-
-
-def _check_depth(value: object) -> None:
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH):
-        below: list[object] = []
-        for item in level:
-            if isinstance(item, dict):
-                below.extend(cast("dict[str, object]", item).values())
-            elif isinstance(item, list):
-                below.extend(cast("list[object]", item))
-        if not below:
-            return
-        level = below
-    if any(isinstance(item, dict | list) for item in level):
-        raise BadDocument("bad_request", "The document is nested too deep")
 
 
 def _too_deep() -> BadRequest:

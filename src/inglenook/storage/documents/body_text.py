@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from inglenook.kernel.errors import BadDocument, DocumentTooLarge
-from inglenook.storage.documents.contract import MAX_DOCUMENT_BYTES, Body
+from inglenook.storage.documents.contract import MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, Body
 
 _DIGEST = re.compile(r"md5-[A-Za-z0-9+/]{22}==")
 
@@ -30,9 +30,36 @@ def encode_body(id: str, body: Mapping[str, Any], *, local: bool = False) -> tup
         raw = msgspec.json.encode(body)
     except UnicodeEncodeError as error:
         raise BadDocument("bad_request", "invalid UTF-8 JSON") from error
+    except RecursionError:
+        raise _too_deep() from None
+    check_depth(raw, body)
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise DocumentTooLarge(id)
     return raw, msgspec.json.decode(raw)
+
+
+def check_depth(raw: bytes, value: object) -> None:
+    """Raises BadDocument for a JSON value (with its text) that is nested deeper than the store takes: it could be
+    written, and not be read where something more is going on."""
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DOCUMENT_DEPTH:
+        return
+    level: list[object] = [value]
+    for _ in range(MAX_DOCUMENT_DEPTH):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(cast("dict[str, object]", item).values())
+            elif isinstance(item, list):
+                below.extend(cast("list[object]", item))
+        if not below:
+            return
+        level = below
+    if any(isinstance(item, dict | list) for item in level):
+        raise _too_deep()
+
+
+def _too_deep() -> BadDocument:
+    return BadDocument("bad_request", "The document is nested too deep")
 
 
 def _are_stubs(attachments: object) -> bool:

@@ -28,6 +28,7 @@ from typing import Any, Protocol, TypeVar
 from inglenook.kernel.revisions import RevisionTree
 from inglenook.storage.documents.values import (
     MAX_DOCUMENT_BYTES,
+    MAX_DOCUMENT_DEPTH,
     REVISION_LIMIT,
     Body,
     Change,
@@ -45,6 +46,7 @@ from inglenook.storage.documents.values import (
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
+    "MAX_DOCUMENT_DEPTH",
     "REVISION_LIMIT",
     "Body",
     "Change",

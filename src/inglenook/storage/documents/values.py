@@ -13,6 +13,7 @@ Verb = Literal["CREATED", "UPDATED", "DELETED"]
 
 REVISION_LIMIT = 1000  # revisions remembered per branch (spec/01 §2.3)
 MAX_DOCUMENT_BYTES = 8_000_000  # spec/01 §2.9
+MAX_DOCUMENT_DEPTH = 500  # arrays and objects in each other; far from where reading it would fail
 
 
 class Document:
