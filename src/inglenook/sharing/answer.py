@@ -22,7 +22,17 @@ from inglenook.kernel import jsonapi, xor
 from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, UpstreamFailed
 from inglenook.kernel.members import WAITING, Event, State, next_state
 from inglenook.peers.transport import PeerResponse
-from inglenook.sharing import documents, folder, members_list, moved_notice, organizations, rights, shortcuts, triggers
+from inglenook.sharing import (
+    documents,
+    folder,
+    members_list,
+    moved_away,
+    moved_notice,
+    organizations,
+    rights,
+    shortcuts,
+    triggers,
+)
 from inglenook.sharing.documents import NO_MEMBER, WRONG_STATE, AccessToken, Body, Credentials, OAuthClient, Sharing
 from inglenook.sharing.options import sharing_options
 from inglenook.storage.documents.contract import Document, Reader, Writer
@@ -237,15 +247,19 @@ async def _answer(instance: Instance, sharing: Sharing, state: str) -> Sharing:
         attributes["bitwarden"] = await organizations.my_key(instance)
     agreed = False
     try:
-        response = await instance.peers.request(
+        response, owner_at = await moved_away.request(
+            instance,
+            where,
             "POST",
-            f"{where}/sharings/{sharing.id}/answer",
+            f"/sharings/{sharing.id}/answer",
             headers={"Accept": JSONAPI, "Content-Type": JSONAPI},
             body=msgspec.json.encode(document_of(sharing.id, attributes)),
-            timeout=TIME_OUT,
+            patience=TIME_OUT,
         )
         reply = _read_reply(response)
-        accepted = await instance.store.write(lambda tx: take_reply(tx, instance, sharing.id, client_id, reply))
+        accepted = await instance.store.write(
+            lambda tx: take_reply(tx, instance, sharing.id, client_id, reply, owner_at=owner_at)
+        )
         agreed = True
     finally:
         if not agreed:
@@ -272,13 +286,17 @@ def _withdraw(tx: Writer, sharing_id: str, client_id: str) -> None:
         documents.save(tx, sharing)
 
 
-def take_reply(tx: Writer, instance: Instance, sharing_id: str, client_id: str, reply: Answer) -> Sharing:
-    """Store what the owner's server has given; the sharing is active from now on."""
+def take_reply(
+    tx: Writer, instance: Instance, sharing_id: str, client_id: str, reply: Answer, *, owner_at: str
+) -> Sharing:
+    """Store what the owner's server has given, and where it is now; the sharing is active from now on."""
     client, token = require_credentials(reply)
     sharing = documents.load(tx, sharing_id)
     if sharing.owner or sharing.active:
         clients.delete_client(tx, client_id)
         return sharing
+    if not documents.same_instance(sharing.members[0].instance, owner_at):
+        sharing.members[0].instance = owner_at
     me = sharing.me()
     if me is not None and sharing.members[me].status in WAITING:
         sharing.members[me].status = next_state(sharing.members[me].status, Event.ANSWERED)

@@ -11,7 +11,7 @@ from inglenook.identity.csrf import Csrf
 from inglenook.identity.instance import Instance
 from inglenook.identity.translations import translate
 from inglenook.kernel.errors import BadRequest, InvalidParameter, NotFound, UpstreamFailed
-from inglenook.sharing import answer, bodies, documents, landing, requests, revocation, rights, shortcuts
+from inglenook.sharing import answer, bodies, documents, landing, moved_away, requests, revocation, rights, shortcuts
 from inglenook.sharing.answer import OwnerRefused
 from inglenook.sharing.client_routes import Http
 from inglenook.sharing.documents import ORGANIZATIONS, Sharing
@@ -32,6 +32,8 @@ async def ask(request: Http, instance: Instance, caller: Caller) -> Answer:
     for name, value in (("state", state), ("sharing_id", sharing_id)):
         if not value:
             return protection.protect(_missing(caller, name))
+    if (moved := await _moved(caller, sharing_id, state)) is not None:
+        return protection.protect(moved)
     if (login := await sessions.require_login(caller)) is not None:
         return protection.protect(login)
     sharing = await instance.store.read(lambda view: answer.load_pending(view, sharing_id))
@@ -62,6 +64,8 @@ async def agree(request: Http, instance: Instance, caller: Caller) -> Answer:
     for name, value in (("state", state), ("sharing_id", sharing_id)):
         if not value:
             return protection.protect(_missing(caller, name))
+    if (moved := await _moved(caller, sharing_id, state)) is not None:
+        return protection.protect(moved)
     if await caller.session() is None:
         return protection.protect(_login_required(caller))
     sharing = await instance.store.read(lambda view: answer.load_pending(view, sharing_id))
@@ -114,6 +118,15 @@ async def cancel(sharing_id: str, request: Http, instance: Instance, caller: Cal
         return redirect(instance.app_url("home"))
 
 
+async def _moved(caller: Caller, sharing_id: str, state: str) -> Answer | None:
+    """Where an instance that has moved asks its user; None for one that is here."""
+    query = {"sharing_id": sharing_id, "state": state}
+    page = await moved_away.page_at_new_address(caller.instance, "/auth/authorize/sharing", query)
+    if page is None:
+        return None
+    return redirect(page) if page else _not_available(caller)
+
+
 # -- what is asked of the owner's server
 
 
@@ -128,9 +141,11 @@ async def _preview_url(instance: Instance, sharing: Sharing, state: str) -> str:
     where = documents.origin_of(sharing.members[0].instance) if sharing.members else ""
     if not where or sharing.owner:
         raise BadRequest(documents.WRONG_STATE)
-    response = await instance.peers.request(
+    response, _ = await moved_away.request(
+        instance,
+        where,
         "POST",
-        f"{where}/sharings/{sharing.id}/preview-url",
+        f"/sharings/{sharing.id}/preview-url",
         headers={"Accept": "application/json", "Content-Type": "application/json"},
         body=msgspec.json.encode({"state": state}),
     )

@@ -75,7 +75,8 @@ async def _repeat_request(instance: Instance, sharing: Sharing, index: int) -> O
     """Send the request as it is now. Without `shortcut` it renews neither the shortcut nor what tells of it."""
     if sharing.rules[0].doctype == ORGANIZATIONS:
         return Outcome.DONE  # an invitation to one leaves by mail alone
-    outcome = attempts.judge(await invitations.put_request(instance, sharing, index, {}))
+    status, _ = await invitations.put_request(instance, sharing, index, {})
+    outcome = attempts.judge(status)
     if outcome is not Outcome.REFUSED:
         return outcome
     current = await instance.store.read(lambda view: documents.get(view, sharing.id))

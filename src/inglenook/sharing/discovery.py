@@ -125,8 +125,9 @@ def prefilled(member: Member | None, default_domain: str) -> tuple[str, str]:
 # -- on the owner
 
 
-async def register(instance: Instance, invitee: Invitee, address: str) -> None:
-    """Send the request to the server of an invited person, and remember where it is (spec/04 §10.3).
+async def register(instance: Instance, invitee: Invitee, address: str) -> str:
+    """Send the request to the server of an invited person, and remember where it is (spec/04 §10.3); gives the
+    address, which is another one when he has moved.
 
     Raises Conflict (accepted already), NotFound, InvalidAddress, RequestFailed."""
     sharing, index = invitee.sharing, invitee.index
@@ -138,7 +139,7 @@ async def register(instance: Instance, invitee: Invitee, address: str) -> None:
     if documents.same_instance(address, instance.origin):
         raise RequestFailed
     try:
-        status = await invitations.put_request(instance, sharing, index, {"interactive": "true"}, address)
+        status, where = await invitations.put_request(instance, sharing, index, {"interactive": "true"}, address)
     except (UpstreamFailed, BadRequest) as error:
         raise RequestFailed from error
     if status == 409:
@@ -153,18 +154,19 @@ async def register(instance: Instance, invitee: Invitee, address: str) -> None:
             raise documents.already_accepted()
         if member.status not in WAITING:
             raise NotFound(NO_MEMBER)
-        member.instance = address
+        member.instance = where
         documents.save(tx, current)
 
     await instance.store.write(keep)
+    return where
 
 
 async def discover(instance: Instance, invitee: Invitee, address: str, shortcut: str) -> str:
     """Register an address that was typed; gives the page of that server to go to. Raises as `register`."""
-    await register(instance, invitee, address)
+    where = await register(instance, invitee, address)
     email = invitee.member.email
-    await instance.store.write(lambda tx: address_book.add_instance(tx, email, address))
-    return authorize_url(address, invitee.sharing.id, invitee.state, shortcut)
+    await instance.store.write(lambda tx: address_book.add_instance(tx, email, where))
+    return authorize_url(where, invitee.sharing.id, invitee.state, shortcut)
 
 
 def authorize_url(address: str, sharing_id: str, state: str, shortcut: str = "") -> str:

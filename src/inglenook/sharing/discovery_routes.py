@@ -10,7 +10,7 @@ from inglenook.identity.instance import Instance
 from inglenook.identity.translations import translate
 from inglenook.kernel.errors import BadRequest, Conflict, DomainError, NotFound
 from inglenook.kernel.members import State
-from inglenook.sharing import discovery, documents
+from inglenook.sharing import discovery, documents, moved_away
 from inglenook.sharing.answer import INVALID_URL
 from inglenook.sharing.client_routes import Http
 from inglenook.sharing.discovery import InvalidAddress, Invitee, NotAnAddress, OwnerAway, RequestFailed
@@ -18,11 +18,15 @@ from inglenook.sharing.documents import Member, Sharing
 from inglenook.storage.documents.contract import Reader
 from inglenook.wire import SECRET, Answer, plain_json, redirect
 
+LINK = ("state", "sharecode", "shortcut")
+
 
 @get("/sharings/{sharing_id:str}/discovery", opt={"guard": SECRET})
 async def ask(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """The form for the address; a person whose server is known is sent there at once."""
-    fields = {name: request.query_params.get(name, "") for name in ("state", "sharecode", "shortcut")}
+    fields = {name: request.query_params.get(name, "") for name in LINK}
+    if (moved := await _moved(caller, sharing_id, fields)) is not None:
+        return moved
     sharing = await instance.store.read(lambda view: documents.get(view, sharing_id))
     if sharing is None:
         return _not_available(caller, 400)
@@ -38,7 +42,7 @@ async def ask(sharing_id: str, request: Http, instance: Instance, caller: Caller
     if invitee.member.instance:
         address = documents.origin_of(invitee.member.instance)
         try:
-            await discovery.register(instance, invitee, address)
+            address = await discovery.register(instance, invitee, address)
         except DomainError:
             if invitee.member.status != State.SEEN:  # who has seen it may have the request already
                 return _form(caller, sharing, invitee.member, fields)
@@ -51,6 +55,10 @@ async def answer(sharing_id: str, request: Http, instance: Instance, caller: Cal
     """Register the address and send the person there. A script gets JSON, when it accepts nothing else."""
     fields = await forms.read_fields(request)
     wants_json = forms.only_json(request)
+    if wants_json:
+        await moved_away.require_here(instance)
+    elif (moved := await _moved(caller, sharing_id, fields)) is not None:
+        return moved
     sharing = await instance.store.read(lambda view: documents.load(view, sharing_id))
     invitee = await _find(instance, sharing_id, fields) if sharing.owner else None
     member = invitee.member if invitee is not None else None
@@ -74,6 +82,15 @@ async def answer(sharing_id: str, request: Http, instance: Instance, caller: Cal
         email = member.email if member is not None else ""
         return plain_json({"redirect": target, **({"email": email} if email else {})})
     return redirect(target, 302)
+
+
+async def _moved(caller: Caller, sharing_id: str, fields: dict[str, str]) -> Answer | None:
+    """Where an instance that has moved sends who comes with a link; None for one that is here."""
+    query = {name: fields.get(name, "") for name in LINK}
+    page = await moved_away.page_at_new_address(caller.instance, f"/sharings/{sharing_id}/discovery", query)
+    if page is None:
+        return None
+    return redirect(page) if page else _not_available(caller, 410)
 
 
 def _words_for(error: DomainError) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, UpstreamFailed
 from inglenook.kernel.members import WAITING, Event, State, next_state
-from inglenook.sharing import attempts, documents, invitation_mail, members_list, preview, requests, steps
+from inglenook.sharing import attempts, documents, invitation_mail, members_list, moved_away, preview, requests, steps
 from inglenook.sharing.documents import ORGANIZATIONS, Sharing
 from inglenook.sharing.steps import Claim, Outcome
 from inglenook.storage.documents.contract import Reader, Writer
@@ -54,38 +54,40 @@ async def send(instance: Instance, claim: Claim) -> Outcome:
     sharing = await instance.store.read(lambda view: documents.get(view, sharing_id))
     if sharing is None or not sharing.owner or sharing.members[index].status != State.MAIL_NOT_SENT:
         return Outcome.DONE
-    if await _reach_server(instance, sharing, index):
-        await instance.store.write(lambda tx: _set_pending(tx, instance, sharing_id, index))
+    if where := await _reach_server(instance, sharing, index):
+        await instance.store.write(lambda tx: _set_pending(tx, instance, sharing_id, index, where))
         return Outcome.DONE
     return await instance.store.write(lambda tx: _mail(tx, instance, sharing_id, index))
 
 
 async def put_request(
     instance: Instance, sharing: Sharing, index: int, query: dict[str, str], address: str = ""
-) -> int:
+) -> tuple[int, str]:
     """Send the sharing request to a member's server, at `address` when that is to be tried (spec/04 §6.4); gives the
-    status of the answer. Raises UpstreamFailed, BadRequest."""
+    status of the answer, and the address that has given it: another one when the member has moved.
+
+    Raises UpstreamFailed, BadRequest."""
 
     sharing_id = sharing.id
 
-    def build(view: Reader) -> tuple[str, bytes]:
+    def build(view: Reader, at: str = address) -> tuple[str, bytes]:
         current = documents.load(view, sharing_id)
-        if address:
-            current.members[index].instance = address
+        if at:
+            current.members[index].instance = at
         where = documents.origin_of(current.member(index).instance)
         token = preview.existing_interact_code(view, current, index) if current.drive else ""
         return where, msgspec.json.encode(requests.request_for(view, current, index, drive_token=token))
 
     if sharing.drive:
         await instance.store.write(lambda tx: _make_drive_token(tx, instance, sharing_id, index))
+    path = f"/sharings/{sharing_id}" + (f"?{urlencode(query)}" if query else "")
+    headers = {"Accept": JSONAPI, "Content-Type": JSONAPI}
     where, body = await instance.store.scan(build)
-    response = await instance.peers.request(
-        "PUT",
-        f"{where}/sharings/{sharing_id}" + (f"?{urlencode(query)}" if query else ""),
-        headers={"Accept": JSONAPI, "Content-Type": JSONAPI},
-        body=body,
-    )
-    return response.status
+    response = await instance.peers.request("PUT", where + path, headers=headers, body=body)
+    if moved_to := moved_away.new_origin(response):
+        where, body = await instance.store.scan(lambda view: build(view, moved_to))
+        response = await instance.peers.request("PUT", where + path, headers=headers, body=body)
+    return response.status, where
 
 
 def _make_drive_token(tx: Writer, instance: Instance, sharing_id: str, index: int) -> None:
@@ -94,24 +96,27 @@ def _make_drive_token(tx: Writer, instance: Instance, sharing_id: str, index: in
         preview.interact_code(tx, instance, sharing, index)
 
 
-async def _reach_server(instance: Instance, sharing: Sharing, index: int) -> bool:
+async def _reach_server(instance: Instance, sharing: Sharing, index: int) -> str:
+    """Send the request to a member's server; gives where it was taken, empty when it was not."""
     member = sharing.members[index]
     if not member.instance or sharing.rules[0].doctype == ORGANIZATIONS:
-        return False
+        return ""
     query = {"shortcut": "true"}
     if not sharing.drive:
         state = sharing.credentials[index - 1].state
         query["url"] = await instance.store.read(lambda view: preview.link_for(view, instance, sharing, index, state))
     try:
-        status = await put_request(instance, sharing, index, query)
+        status, where = await put_request(instance, sharing, index, query)
     except (UpstreamFailed, BadRequest):
-        return False
-    return 200 <= status < 300
+        return ""
+    return where if 200 <= status < 300 else ""
 
 
-def _set_pending(tx: Writer, instance: Instance, sharing_id: str, index: int) -> None:
+def _set_pending(tx: Writer, instance: Instance, sharing_id: str, index: int, where: str) -> None:
     sharing = documents.load(tx, sharing_id)
     member = sharing.members[index]
+    if not documents.same_instance(member.instance, where):
+        member.instance = where
     member.status = next_state(member.status, Event.INVITED) if member.status in WAITING else member.status
     documents.save(tx, sharing)
     members_list.queue(tx, instance, sharing, but=index)

@@ -27,6 +27,7 @@ from inglenook.sharing import (
     invitation_mail,
     members_list,
     moved,
+    moved_away,
     organizations,
     preview,
     readonly,
@@ -39,6 +40,7 @@ from inglenook.sharing.client_routes import BODY_LIMIT, Http, group_index, membe
 from inglenook.sharing.documents import NO_MEMBER, WRONG_STATE, Sharing
 from inglenook.sharing.handshake import give_notice
 from inglenook.sharing.peer_access import require_leaving_peer, require_peer
+from inglenook.sharing.requests import Request
 from inglenook.sharing.revocation import Ending
 from inglenook.storage.documents.contract import Reader, Writer
 from inglenook.wire import PEER, SECRET, Answer, no_content, plain_json, read_body
@@ -50,7 +52,9 @@ from inglenook.wire import jsonapi as jsonapi_answer
 @put("/sharings/{sharing_id:str}", opt={"guard": SECRET}, status_code=201)
 async def take_request(sharing_id: str, request: Http, instance: Instance) -> Answer:
     """Take the request of an owner's server, and show it to the local user."""
+    await moved_away.require_here(instance)
     received = requests.parse(await read_body(request, BODY_LIMIT), sharing_id)
+    await _follow_owner(instance, received)
     query = request.query_params
     with_shortcut = query.get("shortcut") == "true"
     url = query.get("url", "")
@@ -75,9 +79,22 @@ async def take_request(sharing_id: str, request: Http, instance: Instance) -> An
     return jsonapi_answer(requests.answer_to_request(sharing), 201)
 
 
+async def _follow_owner(instance: Instance, received: Request) -> None:
+    """A request that waits for its answer may come again from another address when its owner has moved there, which
+    the former address has to say."""
+    told = received.sharing
+    old = await instance.store.read(lambda view: documents.get(view, told.id))
+    if old is None or old.owner or old.active or requests.may_replace(old, told):
+        return
+    former, now = (documents.origin_of(sharing.members[0].instance) for sharing in (old, told))
+    if former and await moved_away.has_moved_to(instance, former, now, told.id):
+        received.follows = former
+
+
 @post("/sharings/{sharing_id:str}/preview-url", opt={"guard": SECRET}, status_code=200)
 async def preview_url(sharing_id: str, request: Http, instance: Instance) -> Answer:
     """Where an invited person can look at what is shared, for his server's shortcut."""
+    await moved_away.require_here(instance)
     state = bodies.decode(await read_body(request, BODY_LIMIT), Invitation).state
     if not state:
         raise BadRequest(MALFORMED)
@@ -97,6 +114,7 @@ class Invitation(msgspec.Struct):
 @post("/sharings/{sharing_id:str}/answer", opt={"guard": SECRET}, status_code=200)
 async def take_answer(sharing_id: str, request: Http, instance: Instance) -> Answer:
     """Take the answer of an invited person's server; the state in it is the secret."""
+    await moved_away.require_here(instance)
     await instance.store.read(lambda view: documents.load(view, sharing_id))
     sent = answer.parse(await read_body(request, BODY_LIMIT))
     return jsonapi_answer(await answer.take(instance, sharing_id, sent))

@@ -15,7 +15,7 @@ from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, NotFound
 from inglenook.kernel.jsonapi import MALFORMED
 from inglenook.kernel.members import State
-from inglenook.sharing import bodies, documents, preview, revocation
+from inglenook.sharing import bodies, documents, moved_away, preview, revocation
 from inglenook.sharing.client_routes import BODY_LIMIT, Http
 from inglenook.sharing.documents import NO_MEMBER
 from inglenook.storage.documents.contract import Writer
@@ -32,6 +32,7 @@ class Refusal(msgspec.Struct):
 @post("/sharings/{sharing_id:str}/refusal", opt={"guard": SECRET}, status_code=200)
 async def refuse(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Decline an invitation. A browser gets a page."""
+    await moved_away.require_here(instance)
     from_form = not forms.content_type(request).endswith("json")
     if from_form:
         fields = await forms.read_fields(request)

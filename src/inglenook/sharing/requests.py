@@ -126,11 +126,13 @@ MEMBER_FIELDS = ("status", "public_name", "email", "instance", "read_only", "onl
 # -- the recipient's side
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """A request as it came: the sharing, read and checked, not stored yet."""
+    """A request as it came: the sharing, read and checked, not stored yet. `follows` is the former address of the
+    owner, when the server there has said that he has moved."""
 
     sharing: Sharing
+    follows: str = ""
 
 
 def parse(body: bytes, path_id: str) -> Request:
@@ -178,12 +180,18 @@ def receive(tx: Writer, request: Request, now: str) -> Sharing:
     if old is not None:
         if old.owner:
             raise BadRequest(WRONG_STATE)
-        if old.active or (old.unanswered and not _same_owner(old, sharing)):
+        followed = documents.same_instance(_instance_of_owner(old.members), request.follows)
+        if not may_replace(old, sharing) and (old.active or not followed):
             raise documents.already_accepted()
         sharing.shortcut_id = old.shortcut_id
         sharing.rev = old.rev
     documents.save(tx, sharing)
     return sharing
+
+
+def may_replace(old: Sharing, new: Sharing) -> bool:
+    """Whether a request may take the place of what is stored under its id."""
+    return not old.active and (not old.unanswered or _same_owner(old, new))
 
 
 def answer_to_request(sharing: Sharing) -> Body:

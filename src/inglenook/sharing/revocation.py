@@ -27,6 +27,7 @@ from inglenook.sharing import (
     invitations,
     members,
     members_list,
+    moved_away,
     notifications,
     organizations,
     preview,
@@ -340,9 +341,11 @@ async def send_refusal(instance: Instance, claim: Claim) -> Outcome:
     """Tell the owner's server that the local user has declined. A server of another make does not know of it: its
     user goes on seeing the invitation as unanswered."""
     told = claim.waiting.data
-    response = await instance.peers.request(
+    response, _ = await moved_away.request(
+        instance,
+        told["instance"],
         "POST",
-        f"{told['instance']}/sharings/{claim.waiting.sharing}/refusal",
+        f"/sharings/{claim.waiting.sharing}/refusal",
         headers={"Accept": JSON, "Content-Type": JSON},
         body=msgspec.json.encode(told["proof"]),
     )
