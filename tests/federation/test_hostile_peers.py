@@ -321,6 +321,9 @@ def test_too_deep_too_many_and_too_large(visit: Visit) -> None:
     assert refused.status_code in (400, 413)
     many = {f"io.cozy.files/{n}": ["1-aa"] for n in range(20_000)}
     assert len(peer.send(deal, "POST", "/_revs_diff", many).json()) == 20_000
+    crowd = [{"_id": make_id("crowd", n), **history("1-aa"), "_deleted": True} for n in range(10_001)]
+    assert peer.send_bulk(deal, *crowd).status_code == 413
+    assert peer.send_bulk(deal, *crowd[:1000]).status_code == 200
 
 
 @pytest.mark.usefixtures("visit")  # with changes of its own

@@ -20,6 +20,7 @@ from inglenook.wire import PEER, body_chunks, no_content, plain_json, read_body,
 from inglenook.wire import Answer as Bytes
 
 MAX_BULK = 64 * 1024 * 1024
+MAX_QUESTION = 16 * 1024 * 1024
 MAX_METADATA = 8_000_000
 
 Body = dict[str, Any]
@@ -31,7 +32,7 @@ Answer = Response[Any]
 async def revs_diff(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Which of the announced revisions are missing here."""
     sharing, _ = await require_peer(caller, sharing_id, "POST")
-    asked = await _object(request, MAX_BULK)
+    asked = await _object(request, MAX_QUESTION)
     return plain_json(await service.revs_diff(instance, sharing, asked))
 
 

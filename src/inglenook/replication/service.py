@@ -17,6 +17,7 @@ from inglenook.kernel.errors import (
     InvalidParameter,
     NotFound,
     PreconditionFailed,
+    TooLarge,
     Unreadable,
 )
 from inglenook.kernel.xor import xor_id
@@ -35,6 +36,12 @@ from inglenook.replication.transform import folder_for_caller
 from inglenook.sharing import tracking
 from inglenook.sharing.documents import Sharing
 from inglenook.storage.documents.contract import Reader, Writer
+
+PAGE = 1000
+"""Revisions that are looked up at once; more must not keep others waiting."""
+
+MOST_DOCUMENTS = 10_000
+"""Of one bulk: they are applied in one transaction, and nobody else writes meanwhile. Senders keep to 400."""
 
 KEY_LIFETIME = 5 * 60.0
 EXCESS = 16 * 1024 * 1024
@@ -65,7 +72,8 @@ async def revs_diff(instance: Instance, sharing: Sharing, asked: Mapping[str, ob
                 found[key] = {"missing": missing}
         return found
 
-    return await instance.store.read(look)
+    many = sum(len(revs) if isinstance(revs, list) else 1 for revs in asked.values()) > PAGE
+    return await (instance.store.scan(look) if many else instance.store.read(look))
 
 
 async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Mapping[str, object]) -> None:
@@ -74,6 +82,8 @@ async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Map
     files: list[Received] = []
     others: dict[str, list[Received]] = {}
     first: DomainError | None = None
+    if sum(len(listed) for listed in lists.values() if isinstance(listed, list)) > MOST_DOCUMENTS:
+        raise TooLarge(f"A bulk has at most {MOST_DOCUMENTS} documents")
     for doctype, listed in lists.items():
         if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
             raise Unreadable(f"the documents of {doctype} are no list of objects")
