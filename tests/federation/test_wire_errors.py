@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from .conftest import Town
+from .conftest import NewPerson, Town
 from .fake_peer import Deal, FakePeer, history, make_id, revision, xor
-from .peers import Visit, visit
+from .peers import Visit, peer, visit
 from .people import JSONAPI, folder_rule
+from .processes import eventually
+from .test_revoked_meanwhile import is_receiving
 
-__all__ = ["visit"]
+__all__ = ["peer", "visit"]
 
 SAFETY = (400, "Bad Request", "Operation aborted", {})
 
@@ -230,6 +233,22 @@ def test_an_instance_without_room_says_so_before_reading(town: Town, visit: Visi
     answer = visit.peer.upload(visit.deal, key, b"x")
     is_jsonapi(answer, 413, "Request Entity Too Large", "The file is too big and exceeds the disk quota", {})
     town.bob.server.ask("instances", "set-disk-quota", town.bob.domain, "-1")
+
+
+def test_files_that_come_at_once_share_the_room(new_person: NewPerson, peer: FakePeer) -> None:
+    bob = new_person("bob", quota="4MB")
+    deal = peer.invite(bob, "Narrow")
+    one, two = (peer.file(deal, f"{n}.bin", b"%d" % n * 2_500_000) for n in (1, 2))
+    first, second = (peer.announce(deal, document).json()["key"] for document in (one, two))
+
+    def slow() -> Iterator[bytes]:
+        yield b"1" * 2_499_999
+        eventually(lambda: is_receiving(bob), "the first is on its way")
+        assert peer.upload(deal, second, b"2" * 2_500_000).status_code == 204
+        yield b"1"
+
+    assert peer.upload(deal, first, slow()).status_code == 413
+    assert bob.do("GET", "/settings/disk-usage")["data"]["attributes"]["used"] == "2500000"
 
 
 def test_a_second_key_and_a_replay_change_nothing_more(visit: Visit) -> None:

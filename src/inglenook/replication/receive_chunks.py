@@ -120,6 +120,7 @@ async def assemble(instance: Instance, ex: Exchange, body: Body) -> PushResult:
         def apply(tx: Writer, ex: Exchange) -> bool:
             if apply_metadata(tx, ex, received):
                 return False
+            check_room(tx, quota_of(instance), size)
             apply_content(tx, ex, received, content)
             return True
 

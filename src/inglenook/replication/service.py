@@ -141,7 +141,12 @@ async def file_content(
             raise InvalidParameter("Invalid hash", parameter="md5sum")
         if content.size != size:
             raise PreconditionFailed("Content length does not match", parameter="Content-Length")
-        await with_parents(instance, ex, lambda tx, ex: apply_content(tx, ex, received, content))
+
+        def apply(tx: Writer, ex: Exchange) -> None:
+            check_room(tx, quota_of(instance), size)  # others may have taken it meanwhile
+            apply_content(tx, ex, received, content)
+
+        await with_parents(instance, ex, apply)
     except BaseException:
         await instance.contents.discard(content)
         raise
