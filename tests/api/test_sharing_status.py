@@ -189,7 +189,8 @@ def test_the_size_of_what_waits_is_told(town: Town, carol2: Scripted) -> None:
     sharing = share(alice, people(contact(alice, "carol2", email=carol2.email, url=carol2.url)), files)
     carol2.on("PUT", f"/sharings/{sharing}/io.cozy.files/", (503, None))
     carol2.join(alice, sharing)
-    told = until(alice, sharing, "unreachable")
+    carol2.got("PUT", f"/sharings/{sharing}/io.cozy.files/", 2)
+    told = until(alice, sharing, "needs_attention")
     assert told["pending"] == {"documents": 2, "bytes": 17}
 
 
