@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+import structlog
 
 from inglenook.identity import generations, registry_documents
 from inglenook.identity.host_names import HostMatch, HostNames
@@ -26,7 +27,7 @@ from inglenook.identity.registry_documents import (
     prefix_of,
     take_out,
 )
-from inglenook.kernel.errors import NotFound
+from inglenook.kernel.errors import DomainError, NotFound
 from inglenook.storage.contents import Contents
 from inglenook.storage.documents.contract import Document, Hook, Index, Writer
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from inglenook.storage.documents.contract import DocumentStore, DocumentStores
 
 LifeStep = Callable[[Instance], Awaitable[None]]
+
+log = structlog.get_logger("inglenook.identity")
 
 
 class Seed(Protocol):
@@ -135,10 +138,6 @@ class Instances:
         if found is None:
             raise NotFound(f"Instance {prefix} was not found")
         return await self.of_document(found)
-
-    async def list(self) -> list[Instance]:
-        """All instances, by domain; opens each of them."""
-        return [await self.of_document(document) for document in await self._documents()]
 
     def opened(self) -> list[Instance]:
         """The instances that are open in this process now."""
@@ -272,10 +271,19 @@ class Instances:
 
     # -- background work, and other processes
     async def tended(self) -> list[Instance]:
-        """The instances that this process works for in the background now, by domain; opens each of them."""
+        """The instances that this process works for in the background now, by domain; opens each of them, but for one
+        that cannot be opened: it keeps no other waiting."""
         if self.claims is not None:
             return self.at_work()
-        return [instance for instance in await self.list() if not instance.doc.deleting]
+        found: list[Instance] = []
+        for document in await self._documents():
+            if decode(document).deleting:
+                continue
+            try:
+                found.append(await self.of_document(document))
+            except DomainError as error:
+                log.warning("instance_not_opened", instance=decode(document).domain, cause=str(error))
+        return found
 
     def at_work(self) -> list[Instance]:
         """The open instances that this process works for in the background now."""

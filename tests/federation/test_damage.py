@@ -1,12 +1,14 @@
-"""A content whose bytes are gone from the disk: nothing else waits for it, and it goes when it is put right."""
+"""A disk that has lost something, a content or the data of an instance: nothing else waits for it."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Any
 
+from inglenook.identity.registry_documents import prefix_of
+
 from .conftest import NewPerson, Town
-from .fake_peer import FakePeer
+from .fake_peer import FakePeer, Reply
 from .peers import peer
 from .people import Person, folder_rule
 from .processes import eventually
@@ -60,6 +62,24 @@ def test_it_stops_nothing_else_in_batches(new_person: NewPerson) -> None:
     assert status["pending"]["documents"] == 1
     alice.overwrite(file, GONE + b"anew")
     eventually(lambda: "a.bin" in bob.children(place), "it comes when it is whole", 30)
+
+
+def test_a_store_that_cannot_be_opened_keeps_no_other_instance_waiting(new_person: NewPerson, peer: FakePeer) -> None:
+    alice = new_person("alice")
+    bob = Person(alice.server, "bob").move_in()
+    root = bob.mkdir("Beside")
+    contact = bob.contact(peer.name, peer.email, peer.url)
+    deal = peer.join(bob, bob.share("Beside", [folder_rule("Beside", root)], [contact]))
+    peer.awaits("DELETE", "/initial$")
+    back = [peer.on(method, "/sharings/", lambda call: Reply(503)) for method in ("PUT", "POST")]
+    bob.upload("waiting.txt", b"waiting", root)
+    bob.server.kill()
+    for path in bob.server.folder.glob(f"data/**/{prefix_of(alice.domain)}/documents.sqlite*"):
+        path.write_bytes(b"this is no database, and never was one" * 1000)
+    for end in back:
+        end()
+    bob.server.start()
+    eventually(lambda: deal.named("waiting.txt"), "what was waiting goes, though nobody has asked for the instance", 60)
 
 
 def needs_attention(person: Person, sharing: str) -> dict[str, Any]:
