@@ -11,7 +11,16 @@ from inglenook.contacts import address_book
 from inglenook.files.stamps import Stamp
 from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi
-from inglenook.kernel.errors import BadRequest, Conflict, Denied, Forbidden, InvalidParameter, NotFound, UpstreamFailed
+from inglenook.kernel.errors import (
+    BadRequest,
+    Conflict,
+    Denied,
+    Forbidden,
+    InvalidAttribute,
+    InvalidParameter,
+    NotFound,
+    UpstreamFailed,
+)
 from inglenook.kernel.jsonapi import MALFORMED, Object
 from inglenook.kernel.members import FIRST_STATE_BY_RECIPIENT, WAITING, Event, State, next_state
 from inglenook.peers.transport import PeerResponse
@@ -84,7 +93,7 @@ async def take_delegated(instance: Instance, sharing_id: str, caller: int, deleg
     are given to the member's server, which mails the others.
 
     Raises Forbidden (not the owner, not open, a reader who would let others write), Conflict (somebody is in already),
-    BadRequest as `add_member`."""
+    InvalidAttribute (somebody without any address who comes through no group), BadRequest as `add_member`."""
 
     def write(tx: Writer) -> tuple[dict[str, str], list[str]]:
         sharing = documents.load(tx, sharing_id)
@@ -95,6 +104,8 @@ async def take_delegated(instance: Instance, sharing_id: str, caller: int, deleg
         states: dict[str, str] = {}
         concerned: list[int] = []
         for person in delegated.recipients:
+            if not person.email and not person.instance and not person.groups:
+                raise InvalidAttribute(people.NO_ADDRESS, pointer="/data/attributes/recipients")
             new = _arriving(person, len(sharing.groups), behind)
             try:
                 added = members.add_member(sharing, new, instance.env.random, limit=max_members(instance))

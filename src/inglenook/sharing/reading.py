@@ -6,13 +6,14 @@ from inglenook.kernel.collation import raw_key
 from inglenook.sharing import documents, tracking
 from inglenook.sharing.contact_groups import BY_GROUP
 from inglenook.sharing.documents import BY_DOCTYPE, Body, Sharing
+from inglenook.sharing.inbox import WAITING_REQUESTS
 from inglenook.sharing.shortcuts import BY_STATUS
 from inglenook.storage.documents.contract import Reader
 
 PAGE = 100
 
 
-SHARING_INDEXES = (BY_DOCTYPE, BY_GROUP, BY_STATUS)
+SHARING_INDEXES = (BY_DOCTYPE, BY_GROUP, BY_STATUS, WAITING_REQUESTS)
 
 
 def shown(view: Reader, sharing: Sharing, *, with_documents: bool = True) -> Body:

@@ -18,7 +18,7 @@ from inglenook.identity.instance import Instance
 from inglenook.kernel import jsonapi, rules
 from inglenook.kernel.errors import BadRequest
 from inglenook.kernel.rules import SharingRule
-from inglenook.sharing import documents
+from inglenook.sharing import documents, inbox
 from inglenook.sharing.documents import DOCTYPE, FILES, WRONG_STATE, Body, Credentials, Member, Sharing
 from inglenook.sharing.members import STATUSES
 from inglenook.storage.documents.contract import Reader, Writer
@@ -186,6 +186,7 @@ def receive(tx: Writer, request: Request, now: str) -> Sharing:
         sharing.shortcut_id = old.shortcut_id
         sharing.rev = old.rev
     documents.save(tx, sharing)
+    inbox.make_room(tx, sharing)
     return sharing
 
 
