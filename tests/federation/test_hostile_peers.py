@@ -217,6 +217,21 @@ def test_a_refresh_token_opens_no_route(visit: Visit) -> None:
     assert answer.status_code in (400, 403)
 
 
+@pytest.mark.parametrize("id", ["a/b", "a b", "_design/a", "..", "a\u0000", "é", "a" * 5000, "{known}/0"])
+def test_a_request_under_an_id_that_is_none(visit: Visit, id: str) -> None:
+    peer, bob = visit.peer, visit.person
+    members = [
+        {"status": "owner", "public_name": "Mallory", "email": peer.email, "instance": peer.url},
+        {"status": "pending", "email": bob.email, "instance": bob.url},
+    ]
+    attributes = {"description": "Odd", "app_slug": "", "rules": [peer.rule("Odd", make_id("odd"))], "members": members}
+    data = {"type": "io.cozy.sharings", "id": id.format(known=visit.deal.id), "attributes": attributes}
+    answer = bob.http.put(
+        "/sharings/odd", headers={"Host": bob.domain, "Content-Type": JSONAPI}, content=json.dumps({"data": data})
+    )
+    assert answer.status_code == 400, answer.text
+
+
 # -- documents
 
 

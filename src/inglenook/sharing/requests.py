@@ -6,6 +6,7 @@ create a request that waits for consent, and nothing that is agreed can be chang
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import msgspec
@@ -24,6 +25,7 @@ from inglenook.sharing.members import STATUSES
 from inglenook.storage.documents.contract import Reader, Writer
 
 NO_RECIPIENT = "A sharing must have recipients"
+ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._~-]{0,199}")
 
 COPIED = (
     "drive",
@@ -138,7 +140,8 @@ class Request:
 def parse(body: bytes, path_id: str) -> Request:
     """Read a request. Its id is that of the body (spec/04 trap 1), that of the path when the body has none.
 
-    Raises BadRequest: malformed, no rules, a rule that is invalid, no recipient, a status that does not exist."""
+    Raises BadRequest: malformed, no rules, a rule that is invalid, no recipient, a status that does not exist, an id
+    that would not be one step of a path."""
     received = jsonapi.parse_document(body)
     known = {name: received.attributes[name] for name in (*COPIED, *LISTS) if name in received.attributes}
     try:
@@ -154,6 +157,8 @@ def parse(body: bytes, path_id: str) -> Request:
     if sharing.initial_number_of_files_to_sync < 0:
         raise BadRequest(jsonapi.MALFORMED)
     sharing.id = received.id or path_id
+    if not ID.fullmatch(sharing.id):
+        raise BadRequest(jsonapi.MALFORMED)
     sharing.unknown = {}
     for member in sharing.members:
         member.unknown = {}
