@@ -39,6 +39,10 @@ class Desk:
         calls = self.peer.got("POST", f"{self.deal.id}/_bulk_docs$")
         return [call.json["io.cozy.files"] for call in calls if call.json.get("io.cozy.files")]
 
+    def told_removals(self) -> set[str]:
+        """The peer's ids of what he was told to remove."""
+        return {document["_id"] for bulk in self.bulks() for document in bulk if document.get("_deleted")}
+
     def gone(self, *ids: str) -> None:
         """Wait until the peer was told of removals."""
         eventually(lambda: {self.theirs(id) for id in ids} <= self.deal.removed, "the removals")
@@ -228,6 +232,45 @@ def test_a_removal_that_the_member_has_no_part_in_is_over(desk: Desk) -> None:
 
     eventually(over, "nothing waits")
     end()
+
+
+def test_a_removal_that_crosses_a_change_is_told_to_the_one_who_removed(desk: Desk) -> None:
+    """The change may arrive behind the acknowledgement of the removal, as if somebody had kept the folder."""
+    alice, peer, deal = desk.alice, desk.peer, desk.deal
+    folder = alice.mkdir("Crossing", desk.root)
+    inside = alice.mkdir("Inside", folder)
+    for id in (folder, inside):
+        desk.arrived(id)
+
+    def remove(*ids: str) -> None:
+        removals = ({"_id": id, **history(revision(2, "gone", id)), "_deleted": True} for id in ids)
+        assert peer.send_bulk(deal, *removals).status_code == 200
+
+    def cross(call: Call) -> Reply:
+        if any(document.get("name") == "Crossed" for document in call.json.get("io.cozy.files", ())):
+            remove(inside, folder)
+        return peer.usual(call)
+
+    end = peer.on("POST", f"{deal.id}/_bulk_docs$", cross)
+    alice.change(folder, name="Crossed")
+    eventually(lambda: desk.theirs(folder) in desk.told_removals(), "the removal is told")
+    end()
+    assert alice.at(f"/{alice.show(desk.root)['attributes']['name']}/Crossed") is None
+
+
+def test_a_removal_is_not_told_to_the_one_who_removed(desk: Desk) -> None:
+    folder = desk.alice.mkdir("Removed by the other", desk.root)
+    desk.arrived(folder)
+
+    def over() -> bool:
+        status = desk.alice.do("GET", f"/sharings/{desk.deal.id}/status")["data"]["attributes"]
+        return status["members"][1]["pending"]["documents"] == 0
+
+    eventually(over, "nothing waits")
+    removal = {"_id": folder, **history(revision(2, "gone", folder)), "_deleted": True}
+    assert desk.peer.send_bulk(desk.deal, removal).status_code == 200
+    desk.arrived(desk.alice.mkdir("After it", desk.root))
+    assert desk.theirs(folder) not in desk.told_removals()
 
 
 def test_a_folder_that_is_refused_in_the_first_copy_stops_nothing_else(town: Town, peer: FakePeer) -> None:

@@ -13,7 +13,7 @@ from inglenook.files.store import create_item, delete_item, hold_content_of
 from inglenook.kernel.names import conflict_name
 from inglenook.kernel.rules import SharingRule
 from inglenook.replication.exchange import FILES, Body, Exchange, Received
-from inglenook.sharing import tracking
+from inglenook.sharing import rights, tracking
 from inglenook.sharing.documents import DOCTYPE
 from inglenook.storage.documents.contract import Writer
 
@@ -137,11 +137,13 @@ def without_empty(body: Body) -> Body:
 def give_up_inside(tx: Writer, ex: Exchange, item: Item) -> None:
     """Delete the old id of something below a removed folder. The member who removed the folder may have had it
     elsewhere, or never: it is told of this removal, unless its own removal of the item arrives first."""
+    crossed = is_on_its_way(tx, ex, item.id)
     delete_item(tx, item)
     shared = tracking.load(tx, FILES, item.id)
     info = shared.infos.get(ex.sharing.id)
     if info is not None and ex.sharing.owner:
-        shared.infos[ex.sharing.id] = {"rule": info["rule"], "removed": True, "dissociated": True}
+        gone: tracking.Info = {"rule": info["rule"], "removed": True, "dissociated": True}
+        shared.infos[ex.sharing.id] = {**gone, "crossed": [ex.membership]} if crossed else gone
         tracking.save(tx, shared)
 
 
@@ -185,13 +187,28 @@ def is_over_on_both_sides(tx: Writer, ex: Exchange, shared: tracking.Shared, rec
 def is_brought_back(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
     """Whether a member who has taken the owner's removal brings the item back: he had it in his own trash, which makes
     two revisions that the owner has not seen. A single one is a change that crossed the removal (spec/05 §17.4)."""
-    key = f"{shared.doctype}/{shared.id}"
-    record = tx.record(tracking.SHARED, key)
     unseen = sum(not shared.knows(rev) for rev in received.chain)
-    if not ex.sharing.owner or record is None or unseen < 2:
+    return ex.sharing.owner and unseen >= 2 and is_told(tx, ex, shared.id)
+
+
+def is_told(tx: Writer, ex: Exchange, id: str) -> bool:
+    """Whether the member has taken the latest change of a file or folder."""
+    key = f"{FILES}/{id}"
+    record = tx.record(tracking.SHARED, key)
+    if record is None or record.seq > tx.checkpoint(tracking.checkpoint_of(ex.sharing.id, ex.index)):
         return False
-    told = record.seq <= tx.checkpoint(tracking.checkpoint_of(ex.sharing.id, ex.index))
-    return told and tx.record(tracking.retry_kind(ex.sharing.id, ex.index), key) is None
+    return tx.record(tracking.retry_kind(ex.sharing.id, ex.index), key) is None
+
+
+def is_on_its_way(tx: Writer, ex: Exchange, id: str) -> bool:
+    """Whether the latest change of a file or folder may be on its way to the member at this moment. When that arrives
+    behind his own removal, which is acknowledged by then, it looks as if somebody had kept it. Who may only read by
+    now takes it even before his removal, which is from an earlier time, is told."""
+    if not ex.sharing.owner:
+        return False
+    shared = tracking.load(tx, FILES, id)
+    came = shared.infos.get(ex.sharing.id, {}).get("known", {}).get(ex.membership) == shared.leaf
+    return rights.is_read_only(ex.sharing, ex.index) or not (came or is_told(tx, ex, id))
 
 
 def is_being_removed(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:

@@ -143,7 +143,8 @@ def add_file(
     """A file or folder, or its removal."""
     if info.get("removed"):
         rev = shared.leaf
-        if not info.get("settled") and not has_it(info, index, key, rev):
+        crossed = tracking.membership(index, key) in info.get("crossed", ())
+        if not info.get("settled") and (crossed or not has_it(info, index, key, rev)):
             depth = 0 if is_folder(view, shared.id) else 1
             page.removals.append(
                 Change(FILES, shared.id, seq, rev, removal(shared.id, [rev], key), depth, removed=True)

@@ -6,9 +6,11 @@ member reads what changed there and nothing else. `track` is the store's hook; t
 too, written when a sharing document changes (`rules_of`), so that a write without sharings costs one look-up.
 
 An info is `{"rule": i}` plus, only when true, `removed`, `binary`, `dissociated`, and `settled` (on a recipient: the
-owner knows of the removal), plus `given` and `leaves` (where one may only read: the revision of a file that stands
-for the owner's state, the leaves of another document that came from the owner), and `known`: for each membership the
-last revision that this member is known to have, so that nothing is sent back to where it came from.
+owner knows of the removal), plus `crossed` (on the owner: the members who have removed it while a change of it was on
+its way to them, and are told of the removal all the same), plus `given` and `leaves` (where one may only read: the
+revision of a file that stands for the owner's state, the leaves of another document that came from the owner), and
+`known`: for each membership the last revision that this member is known to have, so that nothing is sent back to where
+it came from.
 """
 
 from __future__ import annotations
