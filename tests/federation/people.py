@@ -20,7 +20,7 @@ TRASH = "io.cozy.files.trash-dir"
 INBOX = "/Inbox of sharings"
 SCOPES = (
     "io.cozy.files io.cozy.files.versions io.cozy.contacts io.cozy.contacts.groups io.cozy.sharings io.cozy.tests "
-    "io.cozy.settings io.cozy.photos.albums"
+    "io.cozy.settings io.cozy.photos.albums com.bitwarden.ciphers"
 )
 JSONAPI = "application/vnd.api+json"
 PASSPHRASE = "correct horse"

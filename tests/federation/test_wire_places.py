@@ -168,6 +168,35 @@ def test_parents_in_the_trash(visit: Visit) -> None:
     block()
 
 
+def test_changes_that_cross_a_removal_which_the_owner_has_just_taken_are_not_applied(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    folder = peer.folder(deal, "Crossed")
+    file = peer.file(deal, "crossed.txt", b"crossed")
+    left = peer.file(deal, "left.txt", b"left")
+    peer.send_bulk(deal, folder)
+    for document, content in ((file, b"crossed"), (left, b"left")):
+        peer.send_file(deal, document, content)
+    private = bob.mkdir("Private of the crossed")
+    bob.trash(folder["_id"])
+    bob.trash(file["_id"])
+    bob.change(left["_id"], dir_id=private)
+    gone = {xor(document["_id"], deal.key) for document in (folder, file, left)}
+    eventually(lambda: gone <= deal.removed, "the owner has taken the removals")
+    renamed = {**folder, "name": "Crossed anew", **history(folder["_rev"], revision(2, "crossed"))}
+    assert peer.send_bulk(deal, renamed).json() == []
+    assert bob.show(folder["_id"])["attributes"]["name"] == "Crossed"
+    for document in (file, left):
+        late = {**document, "name": "late.txt", **history(document["_rev"], revision(2, "late"))}
+        answer = peer.announce(deal, late)
+        assert (answer.status_code, answer.json()["errors"]) == (400, [SAFETY])
+    assert bob.find(private, "left.txt") == left["_id"]
+    assert {"Crossed anew", "late.txt", "crossed.txt"}.isdisjoint(visit.tree())
+    # what somebody else has kept has one revision more, of the owner's
+    kept = history(file["_rev"], revision(2, "late"), revision(3, "kept"))
+    peer.send_file(deal, {**file, **kept}, b"crossed")
+    assert bob.find(visit.place, "crossed.txt") == file["_id"]
+
+
 def test_what_was_destroyed_does_not_come_back_by_a_change_that_was_on_its_way(visit: Visit) -> None:
     peer, deal, bob = visit.peer, visit.deal, visit.person
     file = peer.file(deal, "destroyed.txt", b"destroyed")

@@ -450,3 +450,36 @@ def test_contacts_travel_whole(town: Town, peer: FakePeer) -> None:
     changed = {**kept.document, "_id": id, **history(kept.rev, revision(2, "bob")), "note": "seen"}
     assert peer.send_bulk(deal, changed, doctype="io.cozy.contacts").json() == []
     assert alice.document("io.cozy.contacts", id)["note"] == "seen"  # type: ignore[index]
+
+
+def test_a_password_that_leaves_its_organization_is_told_as_removed(town: Town, peer: FakePeer) -> None:
+    alice, ciphers = town.alice, "com.bitwarden.ciphers"
+    family, work = "f" * 32, "a" * 32
+    id = alice.create(ciphers, {"name": "door", "organization_id": family})
+    rule = folder_rule("Family", family, doctype=ciphers, selector="organization_id")
+    deal = share(alice, peer, "Family", [rule])
+    theirs = xor(id, deal.key)
+    assert deal.rules[0]["values"] == [xor(family, deal.key)]
+    kept = eventually(lambda: deal.kept.get(theirs), "the password")
+    assert kept.document["organization_id"] == xor(family, deal.key)
+    deal.initial = False
+    alice.update(ciphers, id, name="front door")
+    eventually(lambda: deal.kept[theirs].document["name"] == "front door", "a change")
+    alice.update(ciphers, id, organization_id=work)
+    eventually(lambda: theirs in deal.removed, "the removal")
+    alice.update(ciphers, id, name="nobody else's matter")
+    rev = alice.update(ciphers, id, organization_id=family)
+    back = eventually(lambda: deal.kept.get(theirs), "it is there again")
+    assert back.rev == rev
+    told = [call.raw for call in peer.got("POST", f"{deal.id}/_bulk_docs$")]
+    assert not any(xor(work, deal.key).encode() in body for body in told)
+
+
+def test_large_documents_go_in_requests_of_bounded_size(town: Town, peer: FakePeer) -> None:
+    alice = town.alice
+    ids = [alice.create("io.cozy.tests", {"circle": "large", "text": "x" * 900_000}) for _ in range(24)]
+    deal = share(alice, peer, "Large", [folder_rule("Large", "large", doctype="io.cozy.tests", selector="circle")])
+    eventually(lambda: {xor(id, deal.key) for id in ids} <= deal.kept.keys(), "all documents")
+    sizes = [len(call.raw) for call in peer.got("POST", f"{deal.id}/_bulk_docs$")]
+    assert max(sizes) < 12_000_000
+    assert len(sizes) >= 3

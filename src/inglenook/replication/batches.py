@@ -254,7 +254,7 @@ class Batches:
         changes = [item.change for item in done if item.change is not None and item.removed]
         removed = [change for change in changes if change.doctype == outbox.FILES]
         if removed and not sharing.owner:
-            await line.instance.store.write(lambda tx: settle_removals(tx, line.sharing_id, removed))
+            await line.instance.store.write(lambda tx: settle_removals(tx, line.sharing_id, removed, line.now))
         return wanting
 
     async def _note_gone(self, items: Sequence[Item]) -> None:
@@ -371,11 +371,12 @@ def decoded_lines(response: PeerResponse, kind: type[T], count: int) -> list[T]:
     return found
 
 
-def settle_removals(tx: Writer, sharing_id: str, removed: Sequence[Change]) -> None:
-    """The owner knows what this side has removed: if it comes again, somebody else has kept it."""
+def settle_removals(tx: Writer, sharing_id: str, removed: Sequence[Change], now: float) -> None:
+    """The owner knows what this side has removed, from `now` (Unix time) on: if it comes again, somebody else has kept
+    it."""
     for change in removed:
         shared = tracking.load(tx, change.doctype, change.id)
         info = shared.infos.get(sharing_id)
         if info is not None and info.get("removed") and shared.leaf == change.rev:
-            info["settled"] = True
+            info["settled"] = now
             tracking.save(tx, shared)

@@ -17,6 +17,9 @@ from inglenook.sharing import rights, tracking
 from inglenook.sharing.documents import DOCTYPE
 from inglenook.storage.documents.contract import Writer
 
+CROSSING = 60.0
+"""Seconds after which a change of something that was removed has not crossed the removal any more."""
+
 
 def dissociate(tx: Writer, ex: Exchange, rule_index: int, item: Item) -> None:
     """Take a file or folder out of the sharing, because another member has removed it."""
@@ -179,9 +182,20 @@ def is_over_on_both_sides(tx: Writer, ex: Exchange, shared: tracking.Shared, rec
     """Whether something was removed here by its own user, and the other side knows that or has removed it as well:
     when it comes again it is new, and what is here of it has no part in it any more."""
     info = shared.infos.get(ex.sharing.id, {})
+    settled = bool(info.get("settled")) and not has_crossed(tx, ex, shared, received)
     if not info.get("removed") or info.get("dissociated"):
-        return bool(info.get("settled"))
-    return bool(info.get("settled")) or has_removed(ex, shared) or is_brought_back(tx, ex, shared, received)
+        return settled
+    return settled or has_removed(ex, shared) or is_brought_back(tx, ex, shared, received)
+
+
+def has_crossed(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
+    """Whether a change of what was taken out here, and is still there, was made before the owner heard of it: it is one
+    revision of an item whose removal the owner has taken just now. What somebody else has kept has two or more, since
+    the owner adds one (`revived`), and what left inside of a folder has none."""
+    settled = float(shared.infos[ex.sharing.id]["settled"])
+    if ex.moment - settled > CROSSING or tree.get(tx, received.id) is None:
+        return False
+    return sum(not shared.knows(rev) for rev in received.chain) == 1
 
 
 def is_brought_back(tx: Writer, ex: Exchange, shared: tracking.Shared, received: Received) -> bool:

@@ -89,6 +89,11 @@ class Exchange:
         """Whether this side may send nothing back: then the owner's state counts, whatever the revisions say."""
         return rights.i_am_read_only(self.sharing)
 
+    @property
+    def moment(self) -> float:
+        """The time of the exchange, as Unix time."""
+        return self.instance.env.clock.now().timestamp()
+
     def came(self, rev: str) -> str:
         """The origin of a transaction that applies a revision received from this member."""
         return tracking.came_from(self.sharing.id, self.membership, rev)

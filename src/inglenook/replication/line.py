@@ -13,7 +13,7 @@ import structlog
 from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, DomainError, UpstreamFailed
 from inglenook.peers import backoff
-from inglenook.peers.errors import PeerBusy, PeerCircuitOpen, PeerGarbage, PeerRefusedTokens
+from inglenook.peers.errors import PeerBusy, PeerCircuitOpen, PeerGarbage, PeerRefusedTokens, PeerUnreachable
 from inglenook.peers.peers import Limits, PeerLink, PeerResponse
 from inglenook.replication.link_state import LinkState, Retry, load_state, save_state
 from inglenook.sharing import documents, links, tracking
@@ -83,6 +83,11 @@ class Line:
         """The credentials in use; there are some once `sharing` was asked for."""
         assert self._link is not None
         return self._link
+
+    @property
+    def now(self) -> float:
+        """Unix time."""
+        return self.instance.env.clock.now().timestamp()
 
     @property
     def connected(self) -> bool:
@@ -165,7 +170,8 @@ class Line:
         except UpstreamFailed as trouble:
             if not await self.answers_otherwise(trouble):
                 raise
-            raise Refused(trouble.detail) from trouble
+            cut = isinstance(trouble, PeerUnreachable)
+            raise Refused("the connection was cut" if cut else trouble.detail) from trouble
 
     async def answers_otherwise(self, trouble: UpstreamFailed) -> bool:
         """Whether the server that has just failed at something answers a small request."""

@@ -22,6 +22,8 @@ from inglenook.storage.documents.contract import Content, Reader, Record
 LONGEST_HISTORY = 200
 BEHIND_FOLDERS = 1_000_000
 MOST_LEAVES = 20  # of a document in conflict
+PAGE_BYTES = 8 * 1024 * 1024
+"""Bytes of documents after which a page ends: they are in memory, and in one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class FileToSend:
 @dataclass(slots=True)
 class Page:
     """A page of the feed. `last` is the sequence up to which it reaches, `more` whether the feed goes on, `newest` the
-    instance's sequence when it was read."""
+    instance's sequence when it was read, `size` the bytes of its documents that are no files."""
 
     last: int
     more: bool
@@ -62,6 +64,7 @@ class Page:
     files: list[FileToSend] = field(default_factory=list[FileToSend])
     revoked: bool = False
     newest: int = 0
+    size: int = 0
 
 
 def read_page(
@@ -75,6 +78,9 @@ def read_page(
     lineage = tree.Lineage(view)
     for record in records:
         add(view, lineage, sharing, index, key, record, page)
+        if page.size > PAGE_BYTES:
+            page.last, page.more = record.seq, True
+            break
     return page
 
 
@@ -124,6 +130,7 @@ def add_document(
             document = removal(shared.id, chain, key)
         elif stored is not None:
             document = outgoing(shared.doctype, shared.id, chain, stored.body, rule, key)
+            page.size += len(stored.raw)
         else:
             continue
         page.bulk.append(Change(shared.doctype, shared.id, seq, leaf.rev, document, removed=gone))

@@ -135,7 +135,7 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
         if item is not None:
             give_up_id(tx, item)
         return create_folder(tx, ex, received, names)
-    if info is not None and info.get("removed") and not info.get("dissociated") and not info.get("settled"):
+    if info is not None and info.get("removed") and not info.get("dissociated") and (item or not info.get("settled")):
         return True
     if item is None:
         return create_folder(tx, ex, received, names)

@@ -354,7 +354,7 @@ class Sender:
         self.line.succeeded()
         gone = [change for change in changes if change.removed and change.doctype == outbox.FILES]
         if gone and not sharing.owner:
-            await self.instance.store.write(lambda tx: settle_removals(tx, self.sharing_id, gone))
+            await self.instance.store.write(lambda tx: settle_removals(tx, self.sharing_id, gone, self.line.now))
 
     async def _revoke(self, sharing: Sharing) -> None:
         """A removed document whose rule says `revoke` ends the sharing (spec/05 §19)."""

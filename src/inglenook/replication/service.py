@@ -85,6 +85,8 @@ async def bulk_docs(instance: Instance, sharing: Sharing, index: int, lists: Map
     if sum(len(listed) for listed in lists.values() if isinstance(listed, list)) > MOST_DOCUMENTS:
         raise TooLarge(f"A bulk has at most {MOST_DOCUMENTS} documents")
     for doctype, listed in lists.items():
+        if listed is None:  # as a list without anything in it may be written
+            continue
         if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
             raise Unreadable(f"the documents of {doctype} are no list of objects")
         entries: list[Body] = listed

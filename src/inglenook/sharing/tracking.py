@@ -5,10 +5,10 @@ knows, and for each sharing an *info*. The record is in the feed of each of its 
 member reads what changed there and nothing else. `track` is the store's hook; the rules it judges by are records
 too, written when a sharing document changes (`rules_of`), so that a write without sharings costs one look-up.
 
-An info is `{"rule": i}` plus, only when true, `removed`, `binary`, `dissociated`, and `settled` (on a recipient: the
-owner knows of the removal), plus `crossed` (on the owner: the members who have removed it while a change of it was on
-its way to them, and are told of the removal all the same), plus `given` and `leaves` (where one may only read: the
-revision of a file that stands for the owner's state, the leaves of another document that came from the owner), and
+An info is `{"rule": i}` plus, only when true, `removed`, `binary`, `dissociated`, and `settled` (on a recipient: since
+when the owner knows of the removal), plus `crossed` (on the owner: the members who have removed it while a change of it
+was on its way to them, and are told of the removal all the same), plus `given` and `leaves` (where one may only read:
+the revision of a file that stands for the owner's state, the leaves of another document that came from the owner), and
 `known`: for each membership the last revision that this member is known to have, so that nothing is sent back to where
 it came from.
 """
@@ -31,6 +31,8 @@ from inglenook.storage.documents.contract import Change, Document, Reader, Recor
 
 FILES = "io.cozy.files"
 SHARINGS = "io.cozy.sharings"
+CIPHERS = "com.bitwarden.ciphers"
+ORGANIZATION = "organization_id"
 SHARED = "shared"
 ROOT_DIR = "io.cozy.files.root-dir"
 TRASH_DIR = "io.cozy.files.trash-dir"
@@ -194,14 +196,14 @@ def track(tx: Writer, change: Change) -> None:
 
 
 def track_document(tx: Writer, change: Change, rules: Sequence[TrackedRule]) -> None:
-    """A document that is not a file (spec/05 §7; never "no longer shared" but by deletion)."""
+    """A document that is not a file (spec/05 §7; but for passwords, never "no longer shared" but by deletion)."""
     new = change.new
     shared = load(tx, new.doctype, new.id)
     touched = False
     for rule in rules:
         if not wanted(tx, rule, change):
             continue
-        if new.deleted:
+        if new.deleted or has_left_organization(rule, change):
             if shared.live(rule.sharing):
                 shared.infos[rule.sharing] = {"rule": shared.infos[rule.sharing]["rule"], "removed": True}
                 touched = True
@@ -210,6 +212,14 @@ def track_document(tx: Writer, change: Change, rules: Sequence[TrackedRule]) -> 
             shared.infos[rule.sharing] = {**carried(shared, rule.sharing), "rule": rule_index(shared, rule)}
     if touched:
         finish(tx, shared, change.written, new.rev)
+
+
+def has_left_organization(rule: TrackedRule, change: Change) -> bool:
+    """Whether a password was taken out of the organization that is shared (spec/05 §7.1)."""
+    new, old = change.new, change.old
+    if new.doctype != CIPHERS or rule.selector != ORGANIZATION or old is None or selects(rule, new.id, new.body):
+        return False
+    return old.body.get(ORGANIZATION) != new.body.get(ORGANIZATION)
 
 
 def track_file(tx: Writer, change: Change, rules: Sequence[TrackedRule]) -> None:
@@ -400,7 +410,7 @@ def matching(view: Reader, rule: TrackedRule) -> Iterator[str]:
         yield from rule.values
     else:
         start = ""
-        while page := view.all_docs(rule.doctype, start=start, limit=500):
+        while page := view.all_docs(rule.doctype, start=start, limit=50):  # whole documents, which may be large
             yield from (d.id for d in page if selects(rule, d.id, d.body))
             start = page[-1].id + "\0"
 
