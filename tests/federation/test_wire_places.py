@@ -192,8 +192,9 @@ def test_changes_that_cross_a_removal_which_the_owner_has_just_taken_are_not_app
     assert bob.find(private, "left.txt") == left["_id"]
     assert {"Crossed anew", "late.txt", "crossed.txt"}.isdisjoint(visit.tree())
     # what somebody else has kept has one revision more, of the owner's
-    kept = history(file["_rev"], revision(2, "late"), revision(3, "kept"))
-    peer.send_file(deal, {**file, **kept}, b"crossed")
+    kept = {**file, **history(file["_rev"], revision(2, "late"), revision(3, "kept"))}
+    eventually(lambda: peer.announce(deal, kept).status_code == 200, "bob knows that the owner has taken the removals")
+    peer.send_file(deal, kept, b"crossed")
     assert bob.find(visit.place, "crossed.txt") == file["_id"]
 
 
