@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from tests.browser_forms import fields
 
 from .conftest import Town
 from .fake_life import JSONAPI, state_for
-from .fake_peer import Body, Deal, FakePeer, make_id, token
+from .fake_peer import Body, Call, Deal, FakePeer, Reply, make_id, token
 from .peers import peer
 from .people import INBOX, Person
 from .processes import eventually
@@ -220,6 +221,26 @@ def test_an_invitation_is_declined_with_what_the_shortcut_knows(town: Town, peer
     bob.do("DELETE", f"/sharings/{deal.id}/recipients/self")
     eventually(lambda: deal.refused == [{"state": "opensesame"}], "the refusal")
     assert bob.at(f"{INBOX}/{title}.url") is None
+
+
+def test_who_declines_while_his_yes_is_on_its_way_has_declined(town: Town, peer: FakePeer) -> None:
+    bob = town.bob
+    deal = invite_only(peer, bob, next(TITLES))
+
+    def decline_first(call: Call) -> Reply:
+        bob.do("DELETE", f"/sharings/{deal.id}/recipients/self")
+        return peer.usual(call)
+
+    peer.on("POST", "/answer$", decline_first)
+    if not bob.cookies:
+        bob.login()
+    page = bob.browse("GET", f"/auth/authorize/sharing?sharing_id={deal.id}&state=opensesame")
+    form = {name: value for name, value in fields(page.text).items() if name}
+    bob.browse("POST", "/auth/authorize/sharing", data=form)
+    eventually(lambda: deal.ended, "the owner learns of it")
+    ended = bob.sharing(deal.id)
+    assert ("active" in ended, ended["members"][1]["status"], ended["triggers"]) == (False, "revoked", {})
+    assert peer.send(deal, "POST", "/_bulk_docs", {}).status_code == 400, "the owner's client is gone"
 
 
 def test_a_shortcut_with_a_preview_declines_by_its_code(town: Town, peer: FakePeer) -> None:

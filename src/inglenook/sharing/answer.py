@@ -29,12 +29,14 @@ from inglenook.sharing import (
     moved_away,
     moved_notice,
     organizations,
+    revocation,
     rights,
     shortcuts,
     triggers,
 )
 from inglenook.sharing.documents import NO_MEMBER, WRONG_STATE, AccessToken, Body, Credentials, OAuthClient, Sharing
 from inglenook.sharing.options import sharing_options
+from inglenook.sharing.revocation import Ending
 from inglenook.storage.documents.contract import Document, Reader, Writer
 from inglenook.wire import JSONAPI
 
@@ -264,6 +266,8 @@ async def _answer(instance: Instance, sharing: Sharing, state: str) -> Sharing:
     finally:
         if not agreed:
             await instance.store.write(lambda tx: _withdraw(tx, sharing.id, client_id))
+    if not accepted.active:
+        raise BadRequest(WRONG_STATE)
     return accepted
 
 
@@ -289,7 +293,8 @@ def _withdraw(tx: Writer, sharing_id: str, client_id: str) -> None:
 def take_reply(
     tx: Writer, instance: Instance, sharing_id: str, client_id: str, reply: Answer, *, owner_at: str
 ) -> Sharing:
-    """Store what the owner's server has given, and where it is now; the sharing is active from now on."""
+    """Store what the owner's server has given, and where it is now; the sharing is active from now on. When it was
+    declined, or has ended, while the answer was on its way, the owner is told that the local user leaves."""
     client, token = require_credentials(reply)
     sharing = documents.load(tx, sharing_id)
     if sharing.owner or sharing.active:
@@ -307,6 +312,9 @@ def take_reply(
             kept, xor_key=key, client=client, access_token=token, inbound_client_id=client_id, next_client_id=""
         )
     ]
+    if me is not None and sharing.members[me].status == State.REVOKED:
+        revocation.leave(tx, Ending.of(instance, rest=0.0), sharing)
+        return sharing
     sharing.active = True
     sharing.initial_sync = not sharing.drive and sharing.initial_number_of_files_to_sync > 0
     triggers.show(sharing, instance.env.random)

@@ -278,8 +278,9 @@ def _forget_owner(tx: Writer, ending: Ending, sharing: Sharing) -> None:
     if me is not None:
         sharing.members[me].status = State.REVOKED
     for credentials in sharing.credentials:
-        if credentials.inbound_client_id:
-            clients.delete_client(tx, credentials.inbound_client_id)
+        for client_id in (credentials.inbound_client_id, credentials.next_client_id):
+            if client_id:
+                clients.delete_client(tx, client_id)
     sharing.credentials = []
     sharing.touch(ending.now)
     sharing.active = False
