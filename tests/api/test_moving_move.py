@@ -129,6 +129,11 @@ def test_a_move_takes_everything_along(server: RunningServer, elsewhere: Running
     assert gone.status_code == 410
     error = gone.json()["errors"][0]
     assert error["code"] == "moved"
+    for method, path in (("PUT", "/sharings/abc"), ("POST", "/sharings/abc/answer")):
+        # invitations, and the answers to them, have no token
+        nobodys = source.http.request(method, path, headers={"Host": source.domain}, json={})
+        assert nobodys.status_code == 410, nobodys.text
+        assert nobodys.json()["errors"][0]["links"] == error["links"]
     assert error["links"]["related"].rstrip("/") == target.url
     page = source.http.get("/?sharecode=abc", headers={"Host": f"drive.{source.domain}", "Accept": "text/html"})
     assert page.status_code == 410

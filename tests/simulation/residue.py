@@ -42,10 +42,10 @@ async def nothing_is_left_over(server: Server) -> None:
 
 
 def left_of_members(view: Reader, sharing: Sharing) -> Iterator[str]:
-    """What is kept for members to whom nothing is sent."""
+    """What is kept for members who have gone. Who became a reader goes on there when he may write again."""
     following = receivers(sharing) if sharing.active else []
     for index, member in enumerate(sharing.members):
-        if index in following:
+        if index in following or (sharing.active and not sharing.owner):
             continue
         if tracking.checkpoint_of(sharing.id, index) in view.checkpoints():
             yield f"the checkpoint of {index}, {member.status}"

@@ -37,6 +37,9 @@ ONCE_FAILED = (
     "storm-402923",  # restored where it was, while the owner has moved his own into another sharing
     "storm-401297",  # what is removed in one sharing has come to the member under the same id by another one
     "mixed-402278",  # a reader's file keeps the name that it had to give up for a moment
+    "town-500003",  # a revocation that had not reached a member when its owner moved
+    "town-500137",  # a folder that a reader has removed comes back when its owner changes it
+    "town-500219",  # somebody leaves by a token that has ended, at the address that the owner has left
     "town-500021",  # who accepts at a new address what was sent to the old one tells the owner where he is
     "town-500073",  # the answer of the target of a move was lost, and the source gave up a move that had ended well
     "crowd-701332",  # a bulk without an answer is sent once more as it was, when the member has removed a thing in it
@@ -49,7 +52,7 @@ PROJECT = Path(__file__).parents[2]
 def play(*words: str) -> subprocess.CompletedProcess[str]:
     """Run scenarios in another process."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.simulation", *words],
+        [sys.executable, "-m", "tests.simulation", "--processes", "1", *words],
         cwd=PROJECT,
         env={**os.environ, "PYTHONHASHSEED": "0"},
         capture_output=True,

@@ -11,6 +11,7 @@ from inglenook.kernel.errors import ExpiredToken, Forbidden, NotFound
 from inglenook.sharing.answer import until_agreed
 from inglenook.sharing.documents import DOCTYPE, NO_MEMBER, Sharing, load, origin_of
 from inglenook.sharing.fairness import take_place
+from inglenook.sharing.moved_away import require_here
 
 
 async def require_peer(caller: Caller, sharing_id: str, verb: str) -> tuple[Sharing, int]:
@@ -47,6 +48,7 @@ async def require_leaving_peer(caller: Caller, sharing_id: str) -> tuple[Sharing
         return await require_peer(caller, sharing_id, "GET")
     except ExpiredToken:
         instance = caller.instance
+        await require_here(instance)
         claims = tokens.verify_ended(instance, caller.token, tokens.ACCESS)
         sharing = await instance.store.read(lambda view: load(view, sharing_id))
         index = sharing.member_of_client(claims.sub)
