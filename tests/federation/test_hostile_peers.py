@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -166,6 +167,39 @@ def test_a_peer_that_tells_nonsense_of_a_folder(visit: Visit, told: Told, reques
 
 
 # -- credentials
+
+
+@pytest.mark.usefixtures("visit")  # with changes of its own
+def test_a_file_is_never_made_a_folder_nor_a_folder_a_file(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    file, folder = peer.file(deal, "stays a file.txt", b"file"), peer.folder(deal, "Stays a folder")
+    peer.send_file(deal, file, b"file")
+    peer.send_bulk(deal, folder)
+    inside = bob.upload("inside.txt", b"inside", folder["_id"])
+    as_folder = {**peer.folder(deal, "Other", file["_rev"], revision(2, "other")), "_id": file["_id"]}
+    is_refused(peer.send_bulk(deal, as_folder))
+    as_file = {**peer.file(deal, "other", b"x", folder["_rev"], revision(2, "other")), "_id": folder["_id"]}
+    is_refused(peer.announce(deal, as_file))
+    assert (bob.read(file["_id"]), bob.read(inside)) == (b"file", b"inside")
+    assert bob.show(folder["_id"])["attributes"]["type"] == "directory"
+
+
+@pytest.mark.usefixtures("visit")  # with changes of its own
+def test_dates_that_a_peer_leaves_out(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    file, folder = peer.file(deal, "undated.txt", b"undated"), peer.folder(deal, "Undated")
+    for document in (file, folder):
+        del document["created_at"], document["updated_at"]
+    peer.send_file(deal, file, b"undated")
+    peer.send_bulk(deal, folder)
+    for document in (file, folder):
+        shown = bob.show(document["_id"])["attributes"]
+        assert re.match(r"20\d\d-", shown["created_at"])
+        assert re.match(r"20\d\d-", shown["updated_at"])
+    before = bob.show(file["_id"])["attributes"]["updated_at"]
+    renamed = {**file, **history(file["_rev"], revision(2, "undated")), "name": "still undated.txt"}
+    assert peer.announce(deal, renamed).status_code == 204
+    assert bob.show(file["_id"])["attributes"]["updated_at"] == before
 
 
 def test_keys_of_another_sharing_or_of_nobody_are_refused(visit: Visit) -> None:

@@ -89,7 +89,7 @@ def recreate_folder(tx: Writer, ex: Exchange, id: str, found: Body) -> None:
     dir_id = parent_of(tx, ex, received)
     before, tx.origin = tx.origin, ""
     name, _ = settle_name(tx, ex, dir_id, received.text("name"), id, None)
-    create_item(tx, id, folder_body(found, dir_id, name))
+    create_item(tx, id, folder_body(found, dir_id, name, ex.now))
     tx.origin = before
 
 
@@ -110,11 +110,12 @@ FOLDER_METADATA = (
 CERTIFIED = ("carbonCopy", "electronicSafe")
 
 
-def folder_body(received: Body, dir_id: str, name: str, local: Body | None = None) -> Body:
+def folder_body(received: Body, dir_id: str, name: str, now: str, local: Body | None = None) -> Body:
     """The body of a folder with the fields that are taken from the sender (spec/05 §14.4), the others as they are."""
     kept = {k: v for k, v in (local or {}).items() if k not in (*FOLDER_FIELDS, "metadata", "cozyMetadata")}
     body: Body = {**kept, "type": "directory", "name": name, "dir_id": dir_id}
     body.update({k: received[k] for k in FOLDER_FIELDS if received.get(k)})
+    date(body, now, local)
     if received.get("encrypted") is True:
         body["encrypted"] = True
     if metadata := uncertified(received.get("metadata")):
@@ -125,6 +126,15 @@ def folder_body(received: Body, dir_id: str, name: str, local: Body | None = Non
     if "cozyMetadata" in body or local:
         body["cozyMetadata"] = with_own_favorite(body.get("cozyMetadata", {}), local)
     return body
+
+
+def date(body: Body, now: str, local: Body | None) -> None:
+    """Give a body the dates that the sender has left out: those that are known here, or one like the other, or now."""
+    known = local or {}
+    created = body.get("created_at") or known.get("created_at")
+    updated = body.get("updated_at") or known.get("updated_at")
+    body["created_at"] = created or updated or now
+    body["updated_at"] = updated or created or now
 
 
 def with_own_favorite(stamps: Body, local: Body | None) -> Body:

@@ -25,7 +25,7 @@ from inglenook.replication.exchange import (
     revived,
 )
 from inglenook.replication.initial import count_received
-from inglenook.replication.placement import parent_of, settle_name, uncertified, with_own_favorite
+from inglenook.replication.placement import date, parent_of, settle_name, uncertified, with_own_favorite
 from inglenook.sharing import folder, tracking
 from inglenook.storage.contents import Received as Bytes
 from inglenook.storage.documents.contract import Writer
@@ -116,10 +116,12 @@ def remind(tx: Writer, ex: Exchange, shared: tracking.Shared) -> None:
 
 
 def rule_of_existing(tx: Writer, ex: Exchange, item: Item, shared: tracking.Shared) -> SharingRule:
-    """The rule by which a file of this side is shared. Raises Safety when it is not, or no longer.
+    """The rule by which a file of this side is shared. Raises Safety when it is not, or no longer, or is a folder.
 
     A tracking record that was lost is made again for a file below the sharing folder (spec/05 §15.1 step 3)."""
     info = shared.infos.get(ex.sharing.id)
+    if item.is_directory:
+        raise Safety
     if info is None and not shared.infos:
         rules = [r for r in tracking.rules_of(tx, FILES) if r.sharing == ex.sharing.id]
         found = tracking.memberships(tx, item, rules).get(ex.sharing.id)
@@ -147,7 +149,7 @@ def write_state(
     chain: list[str] | None = None if fresh else mixup(item.rev, received.chain)
     dir_id = place_of(tx, ex, received, item, rule)
     name, chain = settle_name(tx, ex, dir_id, received.text("name"), item.id, chain)
-    body = file_body(received, rule, dir_id, name, item.body)
+    body = file_body(received, rule, dir_id, name, ex.now, item.body)
     body["created_at"] = item.body.get("created_at", body.get("created_at"))
     if content is None:
         body["md5sum"], body["size"] = item.body["md5sum"], item.body["size"]
@@ -198,7 +200,7 @@ def copy_received(tx: Writer, ex: Exchange, received: Received, item: Item, rule
     # the sender makes the same copy beside its own file, which lies where it says
     dir_id = place_of(tx, ex, received, item, rule)
     name = conflict_name(received.text("name"), is_file=True, taken=lambda other: tree.taken(tx, dir_id, other))
-    create_copy(tx, ex, id, file_body(received, rule, dir_id, name, None), received.rev)
+    create_copy(tx, ex, id, file_body(received, rule, dir_id, name, ex.now), received.rev)
     content.hold(tx, FILES, id)
 
 
@@ -226,7 +228,7 @@ def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) ->
         raise Conflict("Parent directory is in the trash")
     chain: list[str] | None = revived(tx, ex, received)
     name, chain = settle_name(tx, ex, dir_id, received.text("name"), received.id, chain)
-    body = file_body(received, rule, dir_id, name, None)
+    body = file_body(received, rule, dir_id, name, ex.now)
     if single:
         body["referenced_by"] = [*body.get("referenced_by", ()), ex.sharing.reference]
     create_item(tx, received.id, body, chain=chain or ())
@@ -235,7 +237,9 @@ def create_file(tx: Writer, ex: Exchange, received: Received, content: Bytes) ->
     note_given(tx, ex, received)
 
 
-def file_body(received: Received, rule: SharingRule, dir_id: str, name: str, local: Body | None) -> Body:
+def file_body(
+    received: Received, rule: SharingRule, dir_id: str, name: str, now: str, local: Body | None = None
+) -> Body:
     """The body of a file with the fields that are taken from the sender, the others as they are (spec/05 §15.2)."""
     kept = {k: v for k, v in (local or {}).items() if k not in (*FIELDS, "metadata", "referenced_by")}
     sent = received.body
@@ -244,13 +248,14 @@ def file_body(received: Received, rule: SharingRule, dir_id: str, name: str, loc
         "type": "file",
         "name": name,
         "dir_id": dir_id,
-        "size": sent.get("size", "0"),
+        "size": str(int(received.text("size") or "0")),
         "md5sum": sent["md5sum"],
         "executable": False,
         "trashed": kept.get("trashed", False),
         "encrypted": kept.get("encrypted", sent.get("encrypted") is True),
     }
     body.update({k: sent[k] for k in FIELDS if sent.get(k)})
+    date(body, now, local)
     if isinstance(stamps := body.get("cozyMetadata"), dict):
         body["cozyMetadata"] = with_own_favorite(stamps, local)
     body.setdefault("mime", "application/octet-stream")

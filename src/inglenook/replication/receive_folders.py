@@ -141,6 +141,8 @@ def apply_one(tx: Writer, ex: Exchange, received: Received, names: Names) -> boo
         return create_folder(tx, ex, received, names)
     if info is None or info.get("dissociated"):
         return True
+    if item.is_file:
+        raise Safety
     return update_folder(tx, ex, received, item, names, shared)
 
 
@@ -157,9 +159,9 @@ def create_folder(tx: Writer, ex: Exchange, received: Received, names: Names) ->
             return False
         name, chain = settle_name(tx, ex, dir_id, name, received.id, chain)
     if names.crossed and chain:
-        tx.graft(FILES, received.id, chain, folder_body(received.body, dir_id, name))
+        tx.graft(FILES, received.id, chain, folder_body(received.body, dir_id, name, ex.now))
     else:
-        create_item(tx, received.id, folder_body(received.body, dir_id, name), chain=chain or ())
+        create_item(tx, received.id, folder_body(received.body, dir_id, name, ex.now), chain=chain or ())
     note_given(tx, ex, received)
     return True
 
@@ -182,7 +184,7 @@ def update_folder(
         if not names.settle:
             return False
         name, chain = settle_name(tx, ex, dir_id, name, item.id, chain)
-    body = folder_body(received.body, dir_id, name, item.body)
+    body = folder_body(received.body, dir_id, name, ex.now, item.body)
     if names.crossed and chain:
         tx.graft(FILES, item.id, chain, body)
         return True
