@@ -73,6 +73,13 @@ def test_an_old_peer_sends_null_for_lists_and_objects(visit: Visit) -> None:
     assert shown.get("tags") in ([], None)
 
 
+def test_parameters_of_a_media_type_are_no_part_of_it(visit: Visit) -> None:
+    peer, deal = visit.peer, visit.deal
+    document = peer.file(deal, "charset.txt", b"charset", mime="text/plain; charset=utf-8")
+    peer.send_file(deal, document, b"charset")
+    assert visit.person.show(document["_id"])["attributes"]["mime"] == "text/plain"
+
+
 def test_an_unknown_member_of_a_document_is_no_obstacle(visit: Visit) -> None:
     document = visit.peer.file(visit.deal, "later.txt", b"later", of_a_later_version={"a": [1, 2, {"b": None}]})
     visit.peer.send_file(visit.deal, document, b"later")

@@ -26,6 +26,7 @@ from inglenook.replication.exchange import (
 )
 from inglenook.replication.initial import count_received
 from inglenook.replication.placement import date, parent_of, settle_name, uncertified, with_own_favorite
+from inglenook.replication.shapes import media_type
 from inglenook.sharing import folder, tracking
 from inglenook.storage.contents import Received as Bytes
 from inglenook.storage.documents.contract import Writer
@@ -258,7 +259,7 @@ def file_body(
     date(body, now, local)
     if isinstance(stamps := body.get("cozyMetadata"), dict):
         body["cozyMetadata"] = with_own_favorite(stamps, local)
-    body.setdefault("mime", "application/octet-stream")
+    body["mime"] = media_type(body.get("mime", "")) or "application/octet-stream"
     body.setdefault("class", "files")
     if metadata := uncertified(sent.get("metadata")):
         body["metadata"] = metadata

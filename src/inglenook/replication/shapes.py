@@ -53,6 +53,11 @@ def are_hexadecimal(revs: list[str]) -> bool:
     return all(HEXADECIMAL.fullmatch(rev) for rev in revs)
 
 
+def media_type(mime: str) -> str:
+    """A media type without its parameters, which are no part of what a file is."""
+    return mime.partition(";")[0].strip()
+
+
 def wrong_member(document: Body) -> str:
     """The first member of a file or folder that has a wrong type or an impossible value, empty when all is well.
 
@@ -73,5 +78,5 @@ def wrong_member(document: Body) -> str:
     if not all(isinstance(stamps.get(name), str | None) for name in STAMPS):
         return "cozyMetadata"
     if mime := document.get("mime"):
-        check_mime(mime)
+        check_mime(media_type(mime))
     return ""
