@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+
+from inglenook.identity.registry_documents import prefix_of
 
 from .conftest import NewPerson, Town
 from .fake_peer import Deal, FakePeer, history, make_id, revision, xor
@@ -249,6 +253,20 @@ def test_files_that_come_at_once_share_the_room(new_person: NewPerson, peer: Fak
 
     assert peer.upload(deal, first, slow()).status_code == 413
     assert bob.do("GET", "/settings/disk-usage")["data"]["attributes"]["used"] == "2500000"
+
+
+def test_a_content_that_no_file_takes_is_garbage(new_person: NewPerson, peer: FakePeer) -> None:
+    bob = new_person("bob")
+    deal = peer.invite(bob, "Twice")
+    taken, refused = (b"%d" % n * 100_000 for n in (1, 2))
+    keys = [peer.announce(deal, peer.file(deal, "twice.bin", content)).json()["key"] for content in (taken, refused)]
+    assert peer.upload(deal, keys[0], taken).status_code == 204
+    assert peer.upload(deal, keys[1], refused).status_code == 204, "nothing new: the revision is there"
+    assert bob.read(peer.file(deal, "twice.bin", taken)["_id"]) == taken
+    [path] = bob.server.folder.glob(f"data/**/{prefix_of(bob.domain)}/documents.sqlite")
+    with sqlite3.connect(path) as store:
+        garbage = [sha256 for (sha256,) in store.execute("SELECT sha256 FROM garbage")]
+    assert garbage == [hashlib.sha256(refused).hexdigest()]
 
 
 def test_a_second_key_and_a_replay_change_nothing_more(visit: Visit) -> None:

@@ -276,7 +276,8 @@ async def _apply_one(instance: Instance, ex: Exchange, pushed: Pushed) -> Domain
 
 
 def apply_file(tx: Writer, ex: Exchange, pushed: Pushed) -> bool:
-    """A file with its content, or with the name of one that is held (spec/05 §15.1–§15.3); whether it was needed.
+    """A file with its content, or with the name of one that is held (spec/05 §15.1–§15.3); whether a file names the
+    content now.
 
     Raises as the steps of the plain protocol; ContentMissing when the content is needed and is not held."""
     received = pushed.received
@@ -290,8 +291,7 @@ def apply_file(tx: Writer, ex: Exchange, pushed: Pushed) -> bool:
             raise ContentMissing("The content is needed")
         content = Bytes(known, None)
     check_room(tx, quota_of(ex.instance), size)
-    apply_content(tx, ex, received, content)
-    return True
+    return apply_content(tx, ex, received, content)
 
 
 def _result(pushed: Pushed, error: DomainError | None) -> PushResult:

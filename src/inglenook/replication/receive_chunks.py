@@ -121,8 +121,7 @@ async def assemble(instance: Instance, ex: Exchange, body: Body) -> PushResult:
             if apply_metadata(tx, ex, received):
                 return False
             check_room(tx, quota_of(instance), size)
-            apply_content(tx, ex, received, content)
-            return True
+            return apply_content(tx, ex, received, content)
 
         if not await with_parents(instance, ex, apply):
             await instance.contents.discard(content)

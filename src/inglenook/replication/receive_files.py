@@ -69,8 +69,9 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
     return True
 
 
-def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) -> None:
-    """Apply a file with its content, which is already safely stored (spec/05 §15.3).
+def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) -> bool:
+    """Apply a file with its content, which is already safely stored (spec/05 §15.3); whether a file
+    names that content now.
 
     Raises Safety, ParentMissing, Conflict (the folder is in the trash here)."""
     tx.origin = ex.came(received.rev)
@@ -79,25 +80,24 @@ def apply_content(tx: Writer, ex: Exchange, received: Received, content: Bytes) 
     if item is not None and comes_anew(tx, ex, shared, received):
         give_up_id(tx, item)
         create_file(tx, ex, received, content)
-        return
+        return True
     if item is None:
         if shared.belongs_to_others(ex.sharing.id) or is_being_removed(tx, ex, shared, received):
             raise Safety
         create_file(tx, ex, received, content)
-        return
+        return True
     rule = rule_of_existing(tx, ex, item, shared)
     if shared.knows(received.rev) and shared.live(ex.sharing.id):
-        return
+        return False
     outcome = judge(ex, item.rev, received.chain)
     if outcome is Outcome.LOST:
-        if received.text("md5sum") != item.md5sum:
-            copy_received(tx, ex, received, item, rule, content)
-        return
+        return received.text("md5sum") != item.md5sum and copy_received(tx, ex, received, item, rule, content)
     untouched = shared.infos.get(ex.sharing.id, {}).get("given") == item.rev
     if outcome is Outcome.WON and received.text("md5sum") != item.md5sum and not untouched:
         copy_local(tx, ex, item)
     keep_previous(tx, item, received.text("md5sum"), version_limits(ex.instance), ex.now)
     write_state(tx, ex, received, item, rule, outcome, content)
+    return True
 
 
 def is_forgotten_removal(ex: Exchange, shared: tracking.Shared, received: Received) -> bool:
@@ -193,16 +193,17 @@ def copy_local(tx: Writer, ex: Exchange, item: Item) -> None:
     hold_content_of(tx, item.id, id)
 
 
-def copy_received(tx: Writer, ex: Exchange, received: Received, item: Item, rule: SharingRule, content: Bytes) -> None:
-    """Keep the received content, which has lost, in a file of its own (spec/05 §17.2)."""
+def copy_received(tx: Writer, ex: Exchange, received: Received, item: Item, rule: SharingRule, content: Bytes) -> bool:
+    """Keep the received content, which has lost, in a file of its own (spec/05 §17.2); False when it is there."""
     id = conflict_id(item.id, received.rev)
     if tree.get(tx, id) is not None:
-        return
+        return False
     # the sender makes the same copy beside its own file, which lies where it says
     dir_id = place_of(tx, ex, received, item, rule)
     name = conflict_name(received.text("name"), is_file=True, taken=lambda other: tree.taken(tx, dir_id, other))
     create_copy(tx, ex, id, file_body(received, rule, dir_id, name, ex.now), received.rev)
     content.hold(tx, FILES, id)
+    return True
 
 
 def create_copy(tx: Writer, ex: Exchange, id: str, body: Body, rev: str) -> None:

@@ -144,11 +144,12 @@ async def file_content(
         if content.size != size:
             raise PreconditionFailed("Content length does not match", parameter="Content-Length")
 
-        def apply(tx: Writer, ex: Exchange) -> None:
+        def apply(tx: Writer, ex: Exchange) -> bool:
             check_room(tx, quota_of(instance), size)  # others may have taken it meanwhile
-            apply_content(tx, ex, received, content)
+            return apply_content(tx, ex, received, content)
 
-        await with_parents(instance, ex, apply)
+        if not await with_parents(instance, ex, apply):
+            await instance.contents.discard(content)
     except BaseException:
         await instance.contents.discard(content)
         raise
