@@ -266,6 +266,7 @@ class Scripted:
     name: str
     calls: list[Call] = field(default_factory=list[Call])
     script: list[tuple[str, str, Callable[[Call], Reply]]] = field(default_factory=list[Any])
+    token: str = "a-token"
 
     def __post_init__(self) -> None:
         peer = self
@@ -347,7 +348,7 @@ class Scripted:
         """What a member's server gives in its answer."""
         scope = f"io.cozy.sharings:ALL:{sharing}"
         client = {"client_id": f"{self.name}-client", "client_secret": "s", "client_name": "Sharing"}
-        token = {"token_type": "bearer", "access_token": "a-token", "refresh_token": "r-token", "scope": scope}
+        token = {"token_type": "bearer", "access_token": self.token, "refresh_token": "r-token", "scope": scope}
         return {"client": {**client, "client_kind": "sharing"}, "access_token": token}
 
     def answer(self, owner: Person, sharing: str, state: str, **more: Any) -> httpx.Response:

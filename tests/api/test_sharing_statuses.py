@@ -318,3 +318,35 @@ def test_the_form_at_a_recipients_says_whose_server_is_away(town: Town, carol2: 
     carol2.on("POST", f"{path}$", (400, {"error": "The Cozy URL is invalid"}))
     told = town.bob.post(path, data=form, headers={"Accept": "application/json"})
     assert (told.status_code, told.json()) == (400, {"error": "The Cozy URL is invalid"})
+
+
+def test_what_the_owner_says_of_an_address_is_told_at_a_recipients(town: Town, carol2: Scripted) -> None:
+    sharing = "statuses-of-an-address"
+    carol2.token = "a token of this test alone"
+    carol2.shares(town.bob, sharing)
+    path, form = f"/sharings/{sharing}/discovery", {"state": "s", "url": town.carol.url}
+    for said, words in (
+        ("Sharing already accepted by this recipient", "You have already accepted this sharing"),
+        ("The sharing request failed", "No space answers at this address"),
+        ("The Cozy URL is invalid", "This does not look like the address"),
+    ):
+        carol2.on("POST", f"{path}$", (400, {"error": said}))
+        page = town.bob.post(path, data=form, headers={"Accept": "text/html"})
+        assert (page.status_code, words in page.text) == (400, True), said
+        told = town.bob.post(path, data=form, headers={"Accept": "application/json"})
+        assert (told.status_code, told.json()) == (400, {"error": "The Cozy URL is invalid"})
+
+
+def test_a_browser_gets_a_page_also_when_nothing_can_be_done_with_an_address(town: Town, carol2: Scripted) -> None:
+    alice, bob, html = town.alice, town.bob, {"Accept": "text/html"}
+    sharing, _ = owned(alice, carol2)
+    form = {"state": "guessed", "url": bob.url}
+    for path in (f"/sharings/{sharing}/discovery", "/sharings/unknown/discovery"):
+        page = alice.post(path, data=form, headers=html)
+        assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=UTF-8")
+        assert alice.post(path, data=form).headers["content-type"] == "application/vnd.api+json"
+    left = "statuses-left-by-bob"
+    carol2.shares(bob, left)
+    assert bob.delete(f"/sharings/{left}/recipients/self", *ALL).status_code == 204
+    page = bob.post(f"/sharings/{left}/discovery", data=form, headers=html)
+    assert (page.status_code, "no longer available" in page.text) == (400, True)

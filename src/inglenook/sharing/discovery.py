@@ -13,7 +13,8 @@ from inglenook.identity.instance import Instance
 from inglenook.kernel.errors import BadRequest, Conflict, DomainError, NotFound, UpstreamFailed
 from inglenook.kernel.members import WAITING, State
 from inglenook.peers import addresses
-from inglenook.peers.errors import PeerForbiddenAddress
+from inglenook.peers.errors import PeerForbiddenAddress, PeerRefusedTokens
+from inglenook.peers.transport import PeerResponse
 from inglenook.sharing import bodies, documents, invitations, links, preview
 from inglenook.sharing.answer import INVALID_URL
 from inglenook.sharing.documents import NO_MEMBER, WRONG_STATE, Member, Sharing
@@ -45,6 +46,14 @@ class RequestFailed(BadRequest):
 
 class OwnerAway(RequestFailed):
     """The server of the owner, which has to register the address, does not answer: it may well be right."""
+
+
+class AddressRefused(InvalidAddress):
+    """The server of the owner has not taken the address; `said` are its words."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self.said = said
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +197,8 @@ class Redirect(msgspec.Struct):
 async def forward(instance: Instance, sharing: Sharing, state: str, address: str, shortcut: str) -> str:
     """Let the owner's server register the address; gives the page to go to.
 
-    Raises InvalidAddress when the owner's server refuses the address, NotFound for an unknown state, OwnerAway,
-    RequestFailed."""
+    Raises AddressRefused (by the owner's server), NotFound (an unknown state, or the owner's server knows us no more),
+    BadRequest (we take no part), OwnerAway, RequestFailed."""
     form = {"state": state, "url": address, "shortcut": shortcut}
     try:
         response = await instance.peers.authorized(
@@ -199,6 +208,8 @@ async def forward(instance: Instance, sharing: Sharing, state: str, address: str
             headers={"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},
             body=urlencode(form).encode(),
         )
+    except PeerRefusedTokens as error:
+        raise NotFound(NO_MEMBER) from error
     except UpstreamFailed as error:
         raise OwnerAway from error
     if response.status == 404:
@@ -206,7 +217,7 @@ async def forward(instance: Instance, sharing: Sharing, state: str, address: str
     if response.status >= 500 or response.status == 429:
         raise OwnerAway
     if not response.ok:
-        raise InvalidAddress
+        raise AddressRefused(_words(response))
     try:
         answer = bodies.decode(response.body, Redirect)
     except BadRequest as error:
@@ -220,4 +231,16 @@ async def forward(instance: Instance, sharing: Sharing, state: str, address: str
 
 def refused_because_accepted(error: DomainError) -> bool:
     """Whether an error says that the invitation was answered already."""
-    return isinstance(error, Conflict) and error.detail == documents.ALREADY_ACCEPTED
+    said = error.said if isinstance(error, AddressRefused) else error.detail if isinstance(error, Conflict) else ""
+    return said == documents.ALREADY_ACCEPTED
+
+
+class _Refusal(msgspec.Struct):
+    error: str = ""
+
+
+def _words(response: PeerResponse) -> str:
+    try:
+        return bodies.decode(response.body, _Refusal).error
+    except BadRequest:
+        return ""

@@ -13,10 +13,10 @@ from inglenook.kernel.members import State
 from inglenook.sharing import discovery, documents, moved_away
 from inglenook.sharing.answer import INVALID_URL
 from inglenook.sharing.client_routes import Http
-from inglenook.sharing.discovery import InvalidAddress, Invitee, NotAnAddress, OwnerAway, RequestFailed
+from inglenook.sharing.discovery import AddressRefused, InvalidAddress, Invitee, NotAnAddress, OwnerAway, RequestFailed
 from inglenook.sharing.documents import Member, Sharing
 from inglenook.storage.documents.contract import Reader
-from inglenook.wire import SECRET, Answer, plain_json, redirect
+from inglenook.wire import SECRET, Answer, plain_json, redirect, wants_html
 
 LINK = ("state", "sharecode", "shortcut")
 
@@ -54,6 +54,16 @@ async def ask(sharing_id: str, request: Http, instance: Instance, caller: Caller
 async def answer(sharing_id: str, request: Http, instance: Instance, caller: Caller) -> Answer:
     """Register the address and send the person there. A script gets JSON, when it accepts nothing else."""
     fields = await forms.read_fields(request)
+    try:
+        return await _take_address(sharing_id, fields, request, caller)
+    except (NotFound, BadRequest) as error:
+        if not wants_html(request):
+            raise
+        return _not_available(caller, 404 if isinstance(error, NotFound) else 400)
+
+
+async def _take_address(sharing_id: str, fields: dict[str, str], request: Http, caller: Caller) -> Answer:
+    instance = caller.instance
     wants_json = forms.only_json(request)
     if wants_json:
         await moved_away.require_here(instance)
@@ -97,7 +107,10 @@ def _words_for(error: DomainError) -> str:
     """What the form says of an address that could not be registered."""
     if isinstance(error, OwnerAway):
         return "sharing.discovery.error.owner"
-    return "sharing.discovery.error.url" if error.detail == INVALID_URL else "sharing.discovery.error.request"
+    refused = isinstance(error, AddressRefused) and error.said == discovery.REQUEST_FAILED
+    if error.detail == INVALID_URL and not refused:
+        return "sharing.discovery.error.url"
+    return "sharing.discovery.error.request"
 
 
 async def _find(instance: Instance, sharing_id: str, fields: dict[str, str]) -> Invitee:
