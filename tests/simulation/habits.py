@@ -104,7 +104,9 @@ class Habits:
         self, pause: float, server: Server, to: str, sharing_id: str, doctype: str, id: str, rev: str
     ) -> None:
         await asyncio.sleep(pause)
-        if server.runtime is None or (server.domain, to, sharing_id) in self._world.network.forbidden:
+        network = self._world.network
+        is_over = server.domain in network.gone or (server.domain, to, sharing_id) in network.forbidden
+        if server.runtime is None or is_over:
             return
         instance = await server.instance()
 
