@@ -93,6 +93,18 @@ async def test_an_expired_token_is_renewed_saved_and_the_request_sent_again(peer
     assert link.access_token == "access-2"
 
 
+async def test_equal_tokens_of_two_servers_have_nothing_to_do_with_each_other(peers: Peers, street: Street) -> None:
+    bob, carol = Bob(), Bob(good={"access-3"}, extra={"access_token": "access-3"})
+    links = [
+        link_to(await open_house(street, bob), Saved()),
+        link_to(await open_house(street, carol, "carol"), Saved()),
+    ]
+    for link in links:
+        assert (await peers.authorized(link, "POST", "/sharings/s1/_revs_diff")).ok
+    assert [link.access_token for link in links] == ["access-2", "access-3"]
+    assert carol.calls == ["access-1", "access-3"]
+
+
 async def test_a_new_refresh_token_takes_the_place_of_the_old_one(peers: Peers, street: Street) -> None:
     bob, saved = Bob(extra={"refresh_token": "refresh-2"}), Saved()
     link = link_to(await open_house(street, bob), saved)

@@ -125,24 +125,25 @@ class Doubts:
 
 
 class Replacements:
-    """Which access token took the place of which, so that late users of an old one need no renewal of their own."""
+    """Which access token of a link took the place of which, so that late users of an old one need no renewal of their
+    own. The tokens of different servers, and of different clients, have nothing to do with each other."""
 
     def __init__(self) -> None:
-        self._changes: OrderedDict[str, TokensChanged] = OrderedDict()
+        self._changes: OrderedDict[tuple[str, str, str], TokensChanged] = OrderedDict()
 
-    def add(self, old: str, change: TokensChanged) -> None:
-        """An old access token is to be used no more."""
+    def add(self, link: PeerLink, old: str, change: TokensChanged) -> None:
+        """An old access token of a link is to be used no more."""
         if old != change.access_token:
-            self._changes[old] = change
+            self._changes[link.instance, link.client_id, old] = change
             if len(self._changes) > REMEMBERED:
                 self._changes.popitem(last=False)
 
-    def of(self, token: str) -> TokensChanged | None:
-        """The latest change that replaces a token, None when it is the latest itself."""
-        latest = None
+    def of(self, link: PeerLink, token: str) -> TokensChanged | None:
+        """The latest change that replaces a token of a link, None when it is the latest itself."""
+        latest, instance = None, link.instance
         for _ in range(len(self._changes)):
-            change = self._changes.get(token)
+            change = self._changes.get((instance, link.client_id, token))
             if change is None:
                 break
-            latest, token = change, change.access_token
+            latest, token, instance = change, change.access_token, change.instance
         return latest

@@ -385,7 +385,9 @@ class Peers:
 
     async def _renew(self, link: PeerLink, used: str, moved: str | None) -> bool:
         """Bring a link up to date after its token or address failed; False when there is no way to."""
-        change = self._replacements.of(used)
+        if link.access_token != used and moved is None:
+            return True  # another user of the same link was faster
+        change = self._replacements.of(link, used)
         if change is not None and moved is not None and origin_of(change.instance) != moved:
             change = None
         if change is None and not link.refresh_token:
@@ -440,7 +442,7 @@ class Peers:
         renewed = tokens.get("refresh_token")
         change = TokensChanged(access, renewed if is_token(renewed) else link.refresh_token, instance)
         await link.save(change)
-        self._replacements.add(used, change)
+        self._replacements.add(link, used, change)
         return change
 
 

@@ -13,7 +13,13 @@ from inglenook.kernel.names import check_name, conflict_name
 from inglenook.kernel.revisions import generation
 from inglenook.kernel.rules import SharingRule, by_id, rule_for_file
 from inglenook.kernel.xor import conflict_id
-from inglenook.replication.dissociate import comes_anew, give_up_id, has_removed, is_being_removed
+from inglenook.replication.dissociate import (
+    comes_anew,
+    give_up_id,
+    has_removed,
+    is_being_removed,
+    is_over_on_both_sides,
+)
 from inglenook.replication.exchange import (
     Body,
     Exchange,
@@ -47,7 +53,7 @@ def apply_metadata(tx: Writer, ex: Exchange, received: Received) -> bool:
         remind(tx, ex, shared)
         return True
     if item is None:
-        if shared.knows(received.rev) and not back:
+        if shared.knows(received.rev) and not back and not is_over_on_both_sides(tx, ex, shared, received):
             return True
         if shared.belongs_to_others(ex.sharing.id) or is_being_removed(tx, ex, shared, received):
             raise Safety
