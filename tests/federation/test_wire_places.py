@@ -3,10 +3,15 @@ under a strict owner of another make."""
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 
 import pytest
+from PIL import Image
+
+from inglenook.files.extraction import EXTRACTOR_VERSION
+from inglenook.storage.contents import INLINE_BYTES
 
 from .conftest import Town
 from .fake_peer import Body, Call, Deal, FakePeer, Reply, history, make_id, revision, xor
@@ -19,6 +24,13 @@ __all__ = ["peer", "visit"]
 ALBUMS = "io.cozy.photos.albums"
 PHOTO = "image/jpeg"
 SAFETY = {"status": "400", "title": "Bad Request", "detail": "Operation aborted", "source": {}}
+
+
+def png(image: Image.Image) -> bytes:
+    """The content of a picture's file."""
+    content = io.BytesIO()
+    image.save(content, "png")
+    return content.getvalue()
 
 
 def removal(id: str, *revs: str) -> Body:
@@ -101,6 +113,28 @@ def test_what_moves_out_of_a_removed_folder_in_the_same_bulk_survives(visit: Vis
     assert peer.send_bulk(deal, moved, removal(outer["_id"], revision(2, "left"))).status_code == 200
     assert "Rescued" in visit.tree()
     assert "Left behind" not in visit.tree()
+
+
+def test_what_a_content_tells_of_itself_completes_what_the_sender_tells(visit: Visit) -> None:
+    peer, deal, bob = visit.peer, visit.deal, visit.person
+    large, small = png(Image.effect_noise((500, 400), 90)), png(Image.new("L", (3, 2)))
+    assert len(large) > INLINE_BYTES > len(small)
+    for name, content, size in (("large.png", large, (500, 400)), ("small.png", small, (3, 2))):
+        picture = {"mime": "image/png", "class": "image", "metadata": {"width": 1, "caption": name}}
+        document = peer.file(deal, name, content, **picture)
+        peer.send_file(deal, document, content)
+        told = bob.show(document["_id"])["attributes"]["metadata"]
+        assert (told["width"], told["height"], told["caption"]) == (*size, name)
+    looked = {"width": 7, "extractor_version": EXTRACTOR_VERSION}
+    document = peer.file(deal, "looked at.png", small, mime="image/png", metadata=looked)
+    peer.send_file(deal, document, small)
+    assert bob.show(document["_id"])["attributes"]["metadata"] == looked, "the sender's server has looked already"
+    link = b"[InternetShortcut]\r\nURL=https://example.org/\r\n"
+    target = {"app": "drive", "_type": "io.cozy.files"}
+    more = {"mime": "application/internet-shortcut", "class": "shortcut", "metadata": {"target": target}}
+    document = peer.file(deal, "there.url", link, **more)
+    peer.send_file(deal, document, link)
+    assert bob.show(document["_id"])["attributes"]["metadata"]["target"] == target
 
 
 def test_removals_of_what_is_not_there_are_nothing(visit: Visit) -> None:

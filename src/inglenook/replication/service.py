@@ -30,6 +30,7 @@ from inglenook.replication.exchange import (
 )
 from inglenook.replication.fetching import apply_folders, with_parents
 from inglenook.replication.link_state import nudge
+from inglenook.replication.metadata import completed
 from inglenook.replication.receive_documents import apply_documents
 from inglenook.replication.receive_files import apply_content, apply_metadata
 from inglenook.replication.transform import folder_for_caller
@@ -143,10 +144,11 @@ async def file_content(
             raise InvalidParameter("Invalid hash", parameter="md5sum")
         if content.size != size:
             raise PreconditionFailed("Content length does not match", parameter="Content-Length")
+        described = await completed(instance, received, content)
 
         def apply(tx: Writer, ex: Exchange) -> bool:
             check_room(tx, quota_of(instance), size)  # others may have taken it meanwhile
-            return apply_content(tx, ex, received, content)
+            return apply_content(tx, ex, described, content)
 
         if not await with_parents(instance, ex, apply):
             await instance.contents.discard(content)
