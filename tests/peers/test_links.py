@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 
 import pytest
@@ -246,20 +247,40 @@ async def test_the_one_who_began_a_renewal_may_give_up(peers: Peers, street: Str
 # -- moved
 
 
+def gone_to(address: str) -> dict[str, object]:
+    """The refusal of a server whose people live at another address now."""
+    error = {"status": "410", "title": "Cozy has been moved", "code": "moved", "links": {"related": address + "/"}}
+    return {"status": 410, "text": json.dumps({"errors": [error]}), "content_type": "application/vnd.api+json"}
+
+
 async def test_a_410_that_names_a_new_address_is_followed_for_good(peers: Peers, street: Street) -> None:
     bob, saved = Bob(), Saved()
     new = await open_house(street, bob, name="new")
-
-    async def gone(request: web.Request) -> web.Response:
-        error = {"status": "410", "title": "Cozy has been moved", "code": "moved", "links": {"related": new + "/"}}
-        return web.json_response({"errors": [error]}, status=410, content_type="application/vnd.api+json")
-
-    old = await street.web(("POST", "/{rest:.*}", gone), name="old")
-    link = link_to(old, saved)
+    link = link_to(await open_house(street, Bob(good=set(), refusal=gone_to(new)), name="old"), saved)
     response = await peers.authorized(link, "POST", "/sharings/s1/x", body=b"again")
     assert response.json() == {"body": "again"}
     assert saved.changes == [TokensChanged("access-2", "refresh-1", new)]
     assert bob.calls == ["access-2"]
+
+
+async def test_who_has_moved_again_is_followed_again(peers: Peers, street: Street) -> None:
+    bob, saved = Bob(good={"access-3"}, extra={"access_token": "access-3"}), Saved()
+    newest = await open_house(street, bob, name="newest")
+    between = Bob(good=set(), refusal=gone_to(newest))
+    new = await open_house(street, between, name="new")
+    link = link_to(await open_house(street, Bob(good=set(), refusal=gone_to(new)), name="old"), saved)
+    assert (await peers.authorized(link, "POST", "/sharings/s1/x")).ok
+    assert [change.instance for change in saved.changes] == [new, newest]
+    assert (between.calls, bob.calls) == (["access-2"], ["access-3"])
+
+
+async def test_two_addresses_that_name_each_other_are_not_followed_for_ever(peers: Peers, street: Street) -> None:
+    here, there = Bob(good=set()), Bob(good=set())
+    one = await open_house(street, here, name="one")
+    here.refusal = gone_to(await open_house(street, there, name="two"))
+    there.refusal = gone_to(one)
+    assert (await peers.authorized(link_to(one, Saved()), "POST", "/sharings/s1/x")).status == 410
+    assert len(here.calls) + len(there.calls) <= 6
 
 
 async def test_a_redirect_to_another_host_that_costs_the_token_is_followed_for_good(

@@ -46,6 +46,9 @@ USER_AGENT = "go-cozy-client"
 AILING = frozenset({502, 503, 504})
 """Answers of a proxy whose server is not there: the host is up, the service is not."""
 
+MOST_MOVES = 5
+"""Addresses that are followed one after the other in one exchange."""
+
 PATIENCE = 1.0
 LONGEST_PATIENCE = 3600.0
 NUDGES = 1.0
@@ -151,7 +154,8 @@ class Peers:
         """One exchange with the bearer token of a link; `path` starts with a slash and may carry a query.
 
         When the answer says that the token has ended or the peer has moved, the token is renewed (once for all
-        concurrent users of it), saved through the link, and the request sent once more, unless `refresh` is False.
+        concurrent users of it), saved through the link, and the request sent once more, unless `refresh` is False; a
+        peer that has moved again is followed again.
         Another 4xx may mean the same in the words of another server: that is tried too, but not again and again.
         The answer is given whatever its status. Raises as `request`; PeerRefusedTokens when the renewal is refused;
         PeerBusy when the peer asks for patience (429, or any answer of 503 with Retry-After).
@@ -164,21 +168,24 @@ class Peers:
             self._respect_patience(response)
             return response
 
-        used, called = link.access_token, origin_of(link.instance)
-        response = await send()
-        if not refresh or not 400 <= response.status < 500:
-            return response
-        moved = new_address(called, response)
-        sure = moved is not None or renewal_may_help(response)
-        if not sure and not self._doubts.worth_trying(link, self._env.clock.monotonic()):
-            return response
-        try:
-            if not await self._renew(link, used, moved):
+        for renewed in range(MOST_MOVES):
+            used, called = link.access_token, origin_of(link.instance)
+            response = await send()
+            if not refresh or not 400 <= response.status < 500:
                 return response
-        except UpstreamFailed:
-            if sure:
-                raise
-            return response
+            moved = new_address(called, response)
+            if renewed and moved is None:
+                return response
+            sure = moved is not None or renewal_may_help(response)
+            if not sure and not self._doubts.worth_trying(link, self._env.clock.monotonic()):
+                return response
+            try:
+                if not await self._renew(link, used, moved):
+                    return response
+            except UpstreamFailed:
+                if sure:
+                    raise
+                return response
         return await send()
 
     # -- what is known of the other servers
