@@ -1,7 +1,8 @@
 # What can be done with this checkout; `make help` lists it.
 
 BIN := .venv/bin
-WORKERS ?= auto
+# more than there are cores: much of a test is waiting for servers
+WORKERS ?= $(shell expr $$(nproc) + 2)
 # the tests of a file share what they set up, so they stay together; files go in the order of tests/conftest.py
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=

@@ -7,7 +7,7 @@ from typing import Any
 
 from inglenook.identity.registry_documents import prefix_of
 
-from .conftest import NewPerson, Town
+from .conftest import NewPerson
 from .fake_peer import FakePeer, Reply
 from .peers import peer
 from .people import Person, folder_rule
@@ -25,8 +25,8 @@ def damage(person: Person, content: bytes) -> None:
     path.unlink()
 
 
-def test_it_stops_nothing_else(town: Town, peer: FakePeer) -> None:
-    alice = town.alice
+def test_it_stops_nothing_else(new_person: NewPerson, peer: FakePeer) -> None:
+    alice = new_person("alice")
     root = alice.mkdir("Damaged")
     file = alice.upload("a.bin", GONE, root)
     for n in range(3):
