@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from .conftest import Town
+from .conftest import NewPerson, Town
 from .fake_peer import FakePeer
 from .peers import peer
 from .people import Person
@@ -23,10 +23,15 @@ CONTENT = b"0123456789abcdef" * 200_000
 @pytest.fixture
 def trip(town: Town, peer: FakePeer) -> Trip:
     """After the first copy."""
-    root, sharing = start_sharing(town.alice, peer)
-    deal = peer.join(town.alice, sharing)
+    return joined(town.alice, peer)
+
+
+def joined(alice: Person, peer: FakePeer) -> Trip:
+    """The peer has joined a sharing of alice's, and has got the first copy."""
+    root, sharing = start_sharing(alice, peer)
+    deal = peer.join(alice, sharing)
     peer.awaits("DELETE", "/initial$")
-    return Trip(town.alice, peer, deal, root)
+    return Trip(alice, peer, deal, root)
 
 
 def is_receiving(person: Person) -> bool:
@@ -54,7 +59,8 @@ def test_a_content(trip: Trip) -> None:
     is_refused(trip, trip.peer.upload(trip.deal, key, revoked_in_between(trip)))
 
 
-def test_a_batch(trip: Trip) -> None:
+def test_a_batch(new_person: NewPerson, peer: FakePeer) -> None:
+    trip = joined(new_person("alice", extensions="all"), peer)
     document = trip.peer.file(trip.deal, "late.bin", CONTENT)
     folder = trip.peer.folder(trip.deal, "Late")
     head = frame(document, CONTENT).removesuffix(CONTENT)
