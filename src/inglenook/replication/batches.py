@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -224,7 +225,7 @@ class Batches:
         line = self._line
         sent: list[Item] = []
         gone: list[Item] = []
-        body: Body = lambda: self._frames(items, sent, gone)  # noqa: E731
+        body: Body = partial(self._frames, items, sent, gone)
         try:
             if sum(item.size for item in items) <= UNASKED_BYTES:
                 body = b"".join([piece async for piece in self._frames(items, sent, gone)])

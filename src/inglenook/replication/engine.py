@@ -128,10 +128,11 @@ class ReplicationEngine:
         ):
             await self._follow_sharings(watched)
             watched.sharings_seq = seq
-        for sharing_id, index in await store.read(nudged):
+        nudges, folders = await store.read(lambda view: (nudged(view), wanted_names.freed(view)))
+        for sharing_id, index in nudges:
             self.wake(watched.instance.prefix, sharing_id, index)
             await store.write(lambda tx, at=(sharing_id, index): forget_nudge(tx, *at))
-        if folders := await store.read(wanted_names.freed):
+        if folders:
             await store.write(lambda tx: give_names_back(tx, folders))
         ids = {sid for sid, _ in watched.senders}
         if not ids:

@@ -192,7 +192,7 @@ class Line:
         """Whether the member's server has not known the sharing for long, and does not know it now. Only somebody who
         has taken something before is judged: of a reply that was lost, the answer comes again. Of a sharing that has
         `moved` here with its owner it is not known what was taken."""
-        state, now = self.state, self.instance.env.clock.now().timestamp()
+        state, now = self.state, self.now
         if not (state.last_success_at or moved) or state.shut < SHUT_TIMES or now - state.shut_since < SHUT_SECONDS:
             return False
         try:
@@ -213,7 +213,7 @@ class Line:
         `status` what was answered."""
         env = self.instance.env
         if status in UNKNOWN:
-            self.state.found_shut(env.clock.now().timestamp())
+            self.state.found_shut(self.now)
         self.log.info("document_refused", document=key, reason=why)
         self.state.failed(env.clock.timestamp(), why)
 
@@ -222,7 +222,7 @@ class Line:
                 return
             old = tx.record(self.kind, key)
             attempts = Retry.of(old).attempts if old else 0
-            due = env.clock.now().timestamp() + backoff.delay(attempts, env.random.uniform())
+            due = self.now + backoff.delay(attempts, env.random.uniform())
             tx.put_record(self.kind, key, msgspec.to_builtins(Retry(attempts + 1, why)), due=due)
             if status in UNKNOWN:
                 save_state(tx, self.sharing_id, self.index, self.state)
@@ -243,13 +243,13 @@ class Line:
 
     async def due(self, limit: int) -> list[Record]:
         """What is to be tried again now."""
-        now = self.instance.env.clock.now().timestamp()
+        now = self.now
         return await self.instance.store.read(lambda view: view.records_due(self.kind, now, limit=limit))
 
     async def next_due(self) -> float | None:
         """Seconds until something is to be tried again; None when nothing is."""
         due = await self.instance.store.read(lambda view: view.next_due(self.kind))
-        return None if due is None else due - self.instance.env.clock.now().timestamp()
+        return None if due is None else due - self.now
 
     # -- what is known
 
@@ -268,8 +268,8 @@ class Line:
         if isinstance(trouble, PeerRefusedTokens):
             self.state.cause = "moved" if trouble.status == MOVED else "access_ended"
             if trouble.status in (400, *UNKNOWN):
-                self.state.found_shut(env.clock.now().timestamp())
-        self.state.next_try_at = env.clock.now().timestamp() + delay
+                self.state.found_shut(self.now)
+        self.state.next_try_at = self.now + delay
         self.log.info("member_unreachable", error=trouble.detail, next_try_in=round(delay, 1))
         await self.keep_state()
         return delay
